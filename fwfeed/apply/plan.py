@@ -1,0 +1,146 @@
+"""Work out what an apply would do, and whether it may: reads, never writes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fwfeed import checks, firewalld, gates
+from fwfeed.compile import recipe
+from fwfeed.config import Config
+from fwfeed.errors import CheckFailed, FwfeedError, Held
+from fwfeed.model import Candidate, Generation
+from fwfeed.prefixes import Family, count
+from fwfeed.render import Rendered, render
+from fwfeed.store import candidates, files, generations, templates
+from fwfeed.store.generations import Generations
+
+_CONF = "firewalld.conf"
+_FIREWALLD_DEFAULT_ZONE = "public"
+
+Content = Mapping[str, bytes | None]
+"""Files by their path below /etc/firewalld; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultZone:
+    """The default zone as configured and as wanted, and the one to give back once fwfeed needs none of its own."""
+
+    configured: str
+    wanted: str
+    replaced: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an apply would do.
+
+    `installed` has every path that is ours or would be; `readable` is False where /etc/firewalld could not be looked
+    into, and `installed` is all None then.
+    """
+
+    candidate: Candidate
+    rendered: Rendered
+    readable: bool
+    installed: Content
+    clashes: tuple[str, ...]
+    default_zone: DefaultZone
+    generations: tuple[Generation, ...]
+    verdicts: tuple[gates.Verdict, ...]
+
+    @property
+    def changes(self) -> Content:
+        """The files that are to be written (or removed, None), in the order of their paths."""
+        wanted = self.rendered.files
+        return {path: wanted.get(path) for path, old in self.installed.items() if old != wanted.get(path)}
+
+
+def plan(config: Config) -> Plan:
+    """Work out what the candidate would change.
+
+    Raises FwfeedError where there is no candidate or it was compiled for other settings, and TemplateFault.
+    """
+    state, root = Path(config.paths.state), Path(config.paths.firewalld)
+    candidate = candidates.load(state)
+    if candidate.recipe != recipe(config):
+        message = "the candidate was compiled for other settings of [set] or [sources] than the configuration has now"
+        raise FwfeedError(message, "run: fwfeed fetch")
+    rendered = render(candidate, config, templates.load(Path(config.paths.templates)))
+    history = Generations.below(state).all()
+    owned = generations.owned(history)
+    paths = sorted(owned | set(rendered.files))
+    readable = os.access(root, os.R_OK | os.X_OK) or not root.exists()
+    installed = {path: files.read(root / path) if readable else None for path in paths}
+    current = generations.current(history)
+    before = current.addresses if current is not None and current.recipe == candidate.recipe else None
+    conf = (files.read(root / _CONF) or b"") if readable else b""
+    return Plan(
+        candidate=candidate,
+        rendered=rendered,
+        readable=readable,
+        installed=installed,
+        clashes=tuple(path for path, old in installed.items() if old is not None and path not in owned),
+        default_zone=_default_zone(conf.decode(errors="replace"), rendered, current),
+        generations=tuple(history),
+        verdicts=tuple(gates.judge_addresses(before, addresses(candidate), config.gates)),
+    )
+
+
+def check(config: Config, planned: Plan) -> None:
+    """Look for everything that would go wrong. Raises CheckFailed with all problems, or Held."""
+    root = Path(config.paths.firewalld)
+    if not root.is_dir():
+        raise CheckFailed([f"{root} does not exist"], "dnf install firewalld")
+    if not planned.readable:
+        raise CheckFailed([f"{root} cannot be read"], "run it as root")
+    conf = (files.read(root / _CONF) or b"").decode(errors="replace")
+    problems = [f"{root / path}: not written by fwfeed, and in its way" for path in planned.clashes]
+    problems += (f"{root / _CONF}: {problem}" for problem in checks.check_daemon(conf))
+    with files.explained("read", root):
+        others = {path.stem for path in root.glob("ipsets/*.xml")}
+    problems += checks.check_files(planned.rendered, others)
+    if problems:
+        raise CheckFailed(problems, "move the file away, or choose another set.name" if planned.clashes else "")
+    if planned.verdicts:
+        raise Held(
+            "\n".join(verdict.reason for verdict in planned.verdicts),
+            "what is live stays; if the change is right, raise the limit in [gates] for one run",
+        )
+    with tempfile.TemporaryDirectory(prefix="fwfeed-check-") as folder:
+        staged = Path(folder) / "firewalld"
+        with files.explained("copy", root):
+            shutil.copytree(root, staged)
+            for path, content in planned.changes.items():
+                (staged / path).parent.mkdir(exist_ok=True)
+                if content is None:
+                    (staged / path).unlink()
+                else:
+                    (staged / path).write_bytes(content)
+            zone = planned.default_zone
+            if zone.wanted != zone.configured:
+                with (staged / _CONF).open("a") as file:
+                    file.write(f"\nDefaultZone={zone.wanted}\n")
+        firewalld.offline_check(staged)
+
+
+def addresses(candidate: Candidate) -> dict[Family, int]:
+    """Return how many addresses a candidate has in each family."""
+    return {family: count(candidate.ranges(family)) for family in Family}
+
+
+def _default_zone(conf: str, rendered: Rendered, current: Generation | None) -> DefaultZone:
+    found = re.findall(r"^\s*DefaultZone\s*=\s*(\S+)", conf, re.MULTILINE)
+    configured = found[-1] if found else _FIREWALLD_DEFAULT_ZONE
+    ours, replaced = (current.default_zone, current.replaced_zone) if current else (None, None)
+    if rendered.default_zone is not None:
+        return DefaultZone(
+            configured=configured, wanted=rendered.default_zone, replaced=configured if ours is None else replaced
+        )
+    if configured == ours and replaced is not None:
+        return DefaultZone(configured=configured, wanted=replaced, replaced=None)
+    return DefaultZone(configured=configured, wanted=configured, replaced=None)

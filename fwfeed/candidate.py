@@ -1,0 +1,127 @@
+"""The candidate as a text file: what crosses from the unprivileged half of fwfeed to the privileged one.
+
+One JSON file, so that one rename replaces all of it. `load` trusts nothing: whoever wrote the file had less
+rights than who reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from fwfeed.errors import FwfeedError
+from fwfeed.model import Candidate, Part, Recipe, Source
+from fwfeed.prefixes import Family, Prefix, cover, format_prefix, merge, parse_prefix, spans
+
+_FORMAT = 1
+
+
+def dump(candidate: Candidate) -> bytes:
+    """Write a candidate; equal candidates give equal bytes."""
+    document = {
+        "format": _FORMAT,
+        "compiled": candidate.compiled.astimezone(UTC).isoformat(timespec="seconds"),
+        "recipe": recipe_to_json(candidate.recipe),
+        "sources": [
+            {
+                "registry": source.registry,
+                "url": source.url,
+                "serial": source.serial,
+                "end_date": source.end_date.isoformat(),
+                "sha256": source.sha256,
+                "records": source.records,
+                "delegations": source.delegations,
+            }
+            for source in candidate.sources
+        ],
+        "parts": [
+            {"origin": part.origin, "ip": part.family.value, "prefixes": part.prefixes, "addresses": part.addresses}
+            for part in candidate.parts
+        ],
+        **{_key(family): [format_prefix(prefix, family) for prefix in candidate.prefixes(family)] for family in Family},
+    }
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def load(raw: bytes, *, file: str) -> Candidate:
+    """Read a candidate. Raises FwfeedError, naming `file`, for anything that `dump` would not have written."""
+    try:
+        document = json.loads(raw)
+        if document["format"] != _FORMAT:
+            raise ValueError(f"format {document['format']!r} is not {_FORMAT}")
+        candidate = Candidate(
+            compiled=datetime.fromisoformat(_text(document["compiled"])),
+            recipe=recipe_from_json(document["recipe"]),
+            sources=tuple(_source(source) for source in document["sources"]),
+            parts=tuple(_part(part) for part in document["parts"]),
+            ipv4=_prefixes(document["ipv4"], Family.IPV4),
+            ipv6=_prefixes(document["ipv6"], Family.IPV6),
+        )
+        if candidate.compiled.tzinfo is None:
+            raise ValueError("the time of compilation has no zone")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise FwfeedError(f"{file}: not a candidate: {reason}", "remove it and run: fwfeed fetch") from None
+    return candidate
+
+
+def recipe_to_json(recipe: Recipe) -> dict[str, list[str]]:
+    """Write a recipe as a JSON object."""
+    return {
+        "registries": list(recipe.registries),
+        "countries": list(recipe.countries),
+        "include": list(recipe.include),
+        "exclude": list(recipe.exclude),
+    }
+
+
+def recipe_from_json(value: Any) -> Recipe:
+    """Read a recipe from a JSON object. Raises ValueError, TypeError or KeyError."""
+    names = ("registries", "countries", "include", "exclude")
+    return Recipe(**{name: tuple(_text(element) for element in value[name]) for name in names})
+
+
+def _key(family: Family) -> str:
+    return f"ipv{family.value}"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is not a count")
+    return value
+
+
+def _source(value: Any) -> Source:
+    return Source(
+        registry=_text(value["registry"]),
+        url=_text(value["url"]),
+        serial=_number(value["serial"]),
+        end_date=date.fromisoformat(_text(value["end_date"])),
+        sha256=_text(value["sha256"]),
+        records=_number(value["records"]),
+        delegations=_number(value["delegations"]),
+    )
+
+
+def _part(value: Any) -> Part:
+    return Part(
+        origin=_text(value["origin"]),
+        family=Family(value["ip"]),
+        prefixes=_number(value["prefixes"]),
+        addresses=_number(value["addresses"]),
+    )
+
+
+def _prefixes(values: Iterable[object], family: Family) -> tuple[Prefix, ...]:
+    prefixes = tuple(parse_prefix(_text(value), family) for value in values)
+    if list(prefixes) != cover(merge(spans(prefixes, family)), family):
+        raise ValueError(f"the IPv{family.value} prefixes are not a minimal cover in ascending order")
+    return prefixes

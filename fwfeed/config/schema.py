@@ -1,0 +1,121 @@
+"""What a configuration holds once it is read: frozen values and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+from fwfeed.feeds import SPECIAL_PURPOSE
+from fwfeed.prefixes import Family
+
+REGISTRY_URLS: Mapping[str, str] = MappingProxyType(
+    {
+        "afrinic": "https://ftp.afrinic.net/pub/stats/afrinic/delegated-afrinic-extended-latest",
+        "apnic": "https://ftp.apnic.net/stats/apnic/delegated-apnic-extended-latest",
+        "arin": "https://ftp.arin.net/pub/stats/arin/delegated-arin-extended-latest",
+        "lacnic": "https://ftp.lacnic.net/pub/stats/lacnic/delegated-lacnic-extended-latest",
+        "ripencc": "https://ftp.ripe.net/pub/stats/ripencc/delegated-ripencc-extended-latest",
+    }
+)
+
+
+class Checksum(StrEnum):
+    """Whether a delegated file without its .md5 is accepted."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+
+
+class Outbound(StrEnum):
+    """What happens to new connections that leave for outside the set."""
+
+    OFF = "off"
+    LOG = "log"
+
+
+class Inbound(StrEnum):
+    """What happens to new connections that come in from outside the set."""
+
+    OFF = "off"
+    LOG = "log"
+    RESTRICT = "restrict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetConfig:
+    """[set]: what the set is called and made of. `include` and `exclude` hold canonical CIDRs and group names."""
+
+    name: str = "JP"
+    countries: tuple[str, ...] = ("JP",)
+    include: tuple[str, ...] = (SPECIAL_PURPOSE,)
+    exclude: tuple[str, ...] = ()
+
+    def ipset(self, family: Family) -> str:
+        """Return the name of the family's ipset."""
+        return self.name if family is Family.IPV4 else f"{self.name}6"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcesConfig:
+    """[sources]: where the registries' files come from, and how old they may be (None: any age)."""
+
+    registries: tuple[str, ...] = tuple(REGISTRY_URLS)
+    mirrors: tuple[str, ...] = ()
+    checksum: Checksum = Checksum.REQUIRED
+    max_age: timedelta | None = timedelta(days=7)
+    urls: Mapping[str, str] = field(default_factory=lambda: REGISTRY_URLS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundConfig:
+    """[outbound]: the policies for what the host sends, and what it forwards. `limit` None: log all."""
+
+    action: Outbound = Outbound.LOG
+    prefix: str = "OUTBOUND_FOREIGN "
+    limit: str | None = "10/s"
+    forwarded: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundConfig:
+    """[inbound]: the policy or zones for what comes in. `limit` None: log all."""
+
+    action: Inbound = Inbound.OFF
+    prefix: str = "INBOUND_FOREIGN "
+    limit: str | None = "10/s"
+    services: tuple[str, ...] = ("ssh", "http", "https", "dhcpv6-client")
+    foreign_services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatesConfig:
+    """[gates]: how far a family's number of addresses may move in one step, as fractions."""
+
+    max_shrink: float = 0.10
+    max_growth: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathsConfig:
+    """[paths]: where fwfeed works."""
+
+    cache: str = "/var/cache/fwfeed"
+    state: str = "/var/lib/fwfeed"
+    run: str = "/run/fwfeed"
+    firewalld: str = "/etc/firewalld"
+    templates: str = "/etc/fwfeed/templates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration."""
+
+    set: SetConfig = field(default_factory=SetConfig)
+    sources: SourcesConfig = field(default_factory=SourcesConfig)
+    outbound: OutboundConfig = field(default_factory=OutboundConfig)
+    inbound: InboundConfig = field(default_factory=InboundConfig)
+    gates: GatesConfig = field(default_factory=GatesConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)

@@ -1,0 +1,113 @@
+"""What each kind of configured text has to look like: one function a kind, ValueError where it does not."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import PurePosixPath
+
+from fwfeed.config.schema import REGISTRY_URLS
+from fwfeed.countries import CODES
+from fwfeed.feeds import SPECIAL_PURPOSE
+from fwfeed.prefixes import Family, Prefix, format_prefix
+
+
+def set_name(text: str) -> str:
+    """Accept the name of a set: firewalld allows 32 characters, and the IPv6 set's name is one longer."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", text):
+        raise ValueError(f"{text!r} is not a set name: a letter, then letters, digits, - or _, 31 in all")
+    return text
+
+
+def country(text: str) -> str:
+    """Accept a code of ISO 3166-1 or of a registry's region."""
+    if text not in CODES:
+        near = "GB" if text.upper() == "UK" else text.upper()
+        hint = f"; did you mean {near}?" if near in CODES else " (ISO 3166-1 alpha-2, or EU, AP)"
+        raise ValueError(f"{text!r} is not a country code{hint}")
+    return text
+
+
+def term(text: str) -> str:
+    """Normalise an element of include or exclude: a group's name, or an address or CIDR."""
+    if text == SPECIAL_PURPOSE:
+        return text
+    import netaddr  # only the few configurations that name addresses pay for it
+
+    try:
+        network = netaddr.IPNetwork(text)
+    except (netaddr.AddrFormatError, ValueError):
+        raise ValueError(f"{text!r} is neither an address, a CIDR, nor the group {SPECIAL_PURPOSE}") from None
+    family = Family(network.version)
+    canonical = format_prefix(Prefix(network.first, network.prefixlen), family)
+    if network.value != network.first:
+        raise ValueError(f"{text!r} has bits set behind its length; did you mean {canonical}?")
+    if network.prefixlen == 0:
+        raise ValueError(f"{text!r} is the whole address space")
+    return canonical
+
+
+def registry(text: str) -> str:
+    """Accept the name of a registry."""
+    if text not in REGISTRY_URLS:
+        near = get_close_matches(text, REGISTRY_URLS, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(REGISTRY_URLS)}"
+        raise ValueError(f"{text!r} is not a registry{hint}")
+    return text
+
+
+def url(text: str) -> str:
+    """Accept a URL that is https:// or file://."""
+    if not re.fullmatch(r"(https://[^\s/?#]+(/\S*)?|file:///\S+)", text):
+        raise ValueError(f"{text!r} is not a URL of https://host/... or file:///path")
+    return text
+
+
+def age(text: str) -> timedelta | None:
+    """Read a time like 36h, or None for "off"."""
+    if text == "off":
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
+    if not found:
+        raise ValueError(f'{text!r} is not a time like "36h" or "7d", nor "off"')
+    unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
+
+
+def log_prefix(text: str) -> str:
+    """Accept what the kernel can put before a log line (127 characters at most)."""
+    if not re.fullmatch(r"[ !#-\[\]-~]{1,100}", text):
+        raise ValueError(f"{text!r} is not a log prefix: 1 to 100 printable ASCII characters, no quote or backslash")
+    return text
+
+
+def limit(text: str) -> str | None:
+    """Accept a rate of firewalld's rich language, or None for "off"."""
+    if text == "off":
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,4}/[smhd]", text):
+        raise ValueError(f'{text!r} is not a rate like "10/s" or "100/h", nor "off"')
+    return text
+
+
+def service(text: str) -> str:
+    """Accept the form of a firewalld service's name; whether it exists is for firewalld's own check."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise ValueError(f"{text!r} is not the name of a firewalld service (firewall-cmd --get-services)")
+    return text
+
+
+def percentage(text: str) -> float:
+    """Read a percentage as a fraction."""
+    found = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)%", text)
+    if not found:
+        raise ValueError(f'{text!r} is not a percentage like "10%"')
+    return float(found[1]) / 100
+
+
+def path(text: str) -> str:
+    """Accept an absolute path."""
+    if not text.startswith("/") or "\0" in text or ".." in PurePosixPath(text).parts:
+        raise ValueError(f"{text!r} is not an absolute path")
+    return text

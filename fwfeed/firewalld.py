@@ -1,0 +1,139 @@
+"""Everything fwfeed asks of the running firewall: firewalld over D-Bus, its offline check, the kernel's sets.
+
+Only firewalld changes the firewall; the kernel is read with nft, because what firewalld returns proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fwfeed.errors import CheckFailed, FwfeedError
+from fwfeed.prefixes import Family, Prefix, Range, Ranges, merge, parse_address, spans
+from fwfeed.process import run
+
+_BUS_NAME = "org.fedoraproject.FirewallD1"
+_PATH = "/org/fedoraproject/FirewallD1"
+_TABLE = ("inet", "firewalld")
+
+_CALL_SECONDS = 20.0
+_RELOAD_SECONDS = 120.0
+_NFT_SECONDS = 60.0
+_CHECK_SECONDS = 120.0
+
+_START = "start it: systemctl start firewalld"
+
+
+class Firewalld:
+    """A running firewalld, over the system bus; made by `connect`."""
+
+    def __init__(self, bus: Any) -> None:
+        self._bus = bus
+
+    def state(self) -> str:
+        """Return RUNNING, INIT or FAILED, as firewalld says it."""
+        return str(self._call("org.freedesktop.DBus.Properties", "Get", _BUS_NAME, "state"))
+
+    def panic(self) -> bool:
+        """Return whether panic mode drops every packet."""
+        return bool(self._call(_BUS_NAME, "queryPanicMode"))
+
+    def reload(self) -> None:
+        """Read the permanent configuration again. Returns before the sets are filled (firewalld 1.3 to 2.5)."""
+        self._call(_BUS_NAME, "reload", timeout=_RELOAD_SECONDS)
+
+    def default_zone(self) -> str:
+        """Return the default zone."""
+        return str(self._call(_BUS_NAME, "getDefaultZone"))
+
+    def set_default_zone(self, zone: str) -> None:
+        """Set the default zone, in the runtime and in firewalld.conf."""
+        self._call(_BUS_NAME, "setDefaultZone", zone)
+
+    def policies(self) -> set[str]:
+        """Return the names of the runtime's policies."""
+        return {str(name) for name in self._call(f"{_BUS_NAME}.policy", "getPolicies")}
+
+    def zones(self) -> set[str]:
+        """Return the names of the runtime's zones."""
+        return {str(name) for name in self._call(f"{_BUS_NAME}.zone", "getZones")}
+
+    def _call(self, interface: str, method: str, *arguments: str, timeout: float = _CALL_SECONDS) -> Any:
+        import dbus
+
+        try:
+            return self._bus.call_blocking(
+                _BUS_NAME, _PATH, interface, method, "s" * len(arguments), arguments, timeout=timeout
+            )
+        except dbus.DBusException as error:
+            raise _explained(error, method) from None
+
+
+def connect() -> Firewalld:
+    """Reach firewalld. Raises FwfeedError when the D-Bus bindings, the bus or firewalld are not there."""
+    try:
+        import dbus
+    except ImportError:
+        raise FwfeedError("the Python bindings for D-Bus are missing", "dnf install python3-dbus") from None
+    try:
+        bus = dbus.bus.BusConnection(dbus.bus.BusConnection.TYPE_SYSTEM)
+        running = bus.name_has_owner(_BUS_NAME)
+    except dbus.DBusException as error:
+        message = f"the system bus does not answer: {error.get_dbus_message()}"
+        raise FwfeedError(message, "systemctl status dbus-broker") from None
+    if not running:
+        raise FwfeedError("firewalld is not running", _START)
+    return Firewalld(bus)
+
+
+def kernel_set(name: str, family: Family) -> Ranges | None:
+    """Return the ranges that the kernel holds in a set, or None where it has no such set. Needs root."""
+    done = run("nft", "--json", "list", "set", *_TABLE, name, timeout=_NFT_SECONDS)
+    if done.code != 0:
+        if "No such file or directory" in done.stderr:
+            return None
+        raise FwfeedError(f"nft cannot read the kernel's set {name}: {done.stderr.strip()}", "run it as root")
+    return parse_nft_set(done.stdout, family)
+
+
+def parse_nft_set(text: str, family: Family) -> Ranges:
+    """Read the elements of one set from nft's JSON (libnftables-json(5)): addresses, prefixes and ranges."""
+    (nft_set,) = (entry["set"] for entry in json.loads(text)["nftables"] if "set" in entry)
+    return merge(_element(element, family) for element in nft_set.get("elem", ()))
+
+
+def offline_check(system_config: Path) -> None:
+    """Have firewalld's own offline check look at a folder like /etc/firewalld. Raises CheckFailed."""
+    done = run("firewall-offline-cmd", "--system-config", str(system_config), "--check-config", timeout=_CHECK_SECONDS)
+    if done.code != 0:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and line != "success"]
+        raise CheckFailed(
+            [f"firewall-offline-cmd --check-config: {line}" for line in said or [f"exit code {done.code}"]],
+            "if it names a file of yours, correct that; if it names one of fwfeed's, a template override may be wrong",
+        )
+
+
+def _element(element: Any, family: Family) -> Range:
+    if isinstance(element, str):
+        address = parse_address(element, family)
+        return address, address
+    if "elem" in element:
+        return _element(element["elem"]["val"], family)
+    if "prefix" in element:
+        prefix = Prefix(parse_address(element["prefix"]["addr"], family), element["prefix"]["len"])
+        return next(spans([prefix], family))
+    first, last = element["range"]
+    return parse_address(first, family), parse_address(last, family)
+
+
+def _explained(error: Any, method: str) -> FwfeedError:
+    name = error.get_dbus_name() or ""
+    said = error.get_dbus_message() or name
+    if name.endswith((".ServiceUnknown", ".NameHasNoOwner")):
+        return FwfeedError("firewalld is not running", _START)
+    if name.endswith((".NoReply", ".Timeout", ".TimedOut")):
+        return FwfeedError(f"firewalld did not answer {method} in time: {said}", "systemctl status firewalld")
+    if name.endswith((".AccessDenied", ".NotAuthorizedException")) or "not authorized" in said.lower():
+        return FwfeedError(f"firewalld refused {method}: {said}", "run it as root")
+    return FwfeedError(f"firewalld refused {method}: {said}", "journalctl -u firewalld")

@@ -1,0 +1,172 @@
+"""The values that pass between the stages: delegations, snapshots, candidates, generations, answers.
+
+Only data and what follows from it alone. How each is read from or written to bytes is the business of
+`delegated` (registry files) and `candidate` (our own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from fwfeed.prefixes import Family, Prefix, Ranges, spans
+
+
+class Delegation(NamedTuple):
+    """One allocated or assigned address record: a range, who registered it where, and since when.
+
+    A tuple, not a dataclass: a refresh makes a quarter of a million of them and hands them to SQLite as rows.
+    `country` is as published (ISO 3166-1 alpha-2, or EU, AP, ZZ, or empty), `date` is YYYYMMDD or empty.
+    """
+
+    first: int
+    last: int
+    country: str
+    registry: str
+    status: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One registry's delegated file at one serial, verified whole; delegations in file order."""
+
+    registry: str
+    serial: int
+    end_date: date
+    records: int
+    ipv4: list[Delegation]
+    ipv6: list[Delegation]
+
+    def delegations(self, family: Family) -> list[Delegation]:
+        """Return the delegations of one family."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a part of a candidate comes from: one registry's file, by content."""
+
+    registry: str
+    url: str
+    serial: int
+    end_date: date
+    sha256: str
+    records: int
+    delegations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one origin gave to a set before the parts were merged."""
+
+    origin: str
+    family: Family
+    prefixes: int
+    addresses: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a set is made of, as the configuration said when the candidate was compiled."""
+
+    registries: tuple[str, ...]
+    countries: tuple[str, ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """The prefixes of the set in both families, and where they come from.
+
+    Prefixes are the minimal cover, ascending. `compiled` is an aware UTC time.
+    """
+
+    compiled: datetime
+    recipe: Recipe
+    sources: tuple[Source, ...]
+    parts: tuple[Part, ...]
+    ipv4: tuple[Prefix, ...]
+    ipv6: tuple[Prefix, ...]
+
+    def prefixes(self, family: Family) -> tuple[Prefix, ...]:
+        """Return the prefixes of one family."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+    def ranges(self, family: Family) -> Ranges:
+        """Return the prefixes of one family as ranges; sorted and disjoint, but neighbours may touch."""
+        return list(spans(self.prefixes(family), family))
+
+
+class Outcome(StrEnum):
+    """How far a generation came."""
+
+    PENDING = "pending"
+    APPLIED = "applied"
+    ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What a manifest says.
+
+    `files` maps paths below /etc/firewalld to sha256, `addresses` counts by family. `default_zone` is the zone
+    this generation made the default, and `replaced_zone` the one that was default before fwfeed ever changed it;
+    both None where fwfeed has not touched it.
+    """
+
+    number: int
+    created: datetime
+    outcome: Outcome
+    reason: str
+    recipe: Recipe
+    addresses: Mapping[Family, int]
+    files: Mapping[str, str]
+    default_zone: str | None
+    replaced_zone: str | None
+
+
+class Kernel(StrEnum):
+    """What is known of the kernel's side of a question."""
+
+    HOLDS = "holds"
+    LACKS = "lacks"
+    NO_SET = "no set"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is known of one address: delegations (more than one while a block moves), and who holds it."""
+
+    address: str
+    family: Family
+    special_purpose: bool
+    delegations: tuple[Delegation, ...]
+    ipset: str
+    prefix: str | None
+    kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetStatus:
+    """A set as the candidate has it, and whether the kernel has the same."""
+
+    ipset: str
+    family: Family
+    prefixes: int
+    kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Where things stand. `kernel_note` says why the kernel was not looked at, where it was not."""
+
+    candidate: Candidate | None
+    generation: Generation | None
+    sets: tuple[SetStatus, ...]
+    kernel_note: str

@@ -1,0 +1,197 @@
+"""Turn results into what is printed: text for people, JSON-ready values for machines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from difflib import unified_diff
+from typing import Any
+
+from fwfeed.config import Config, Inbound, Outbound
+from fwfeed.gates import Verdict
+from fwfeed.model import Candidate, Found, Kernel, Part, Source, Status
+from fwfeed.prefixes import Family, count
+
+_STATUS_KERNEL = {
+    Kernel.HOLDS: "the kernel holds exactly these",
+    Kernel.LACKS: "the kernel holds OTHERS",
+    Kernel.NO_SET: "the kernel has no such set",
+    Kernel.UNKNOWN: "not known whether the kernel holds them",
+}
+
+
+def candidate_lines(candidate: Candidate, config: Config) -> Iterator[str]:
+    """Yield the sets with what each origin gave, and the sources."""
+    for family in Family:
+        total = count(candidate.ranges(family))
+        yield f"set {config.set.ipset(family)} (IPv{family.value}): {_size(len(candidate.prefixes(family)), total)}"
+        for part in candidate.parts:
+            if part.family is family:
+                yield f"  {_origin(part):<24} {_size(part.prefixes, part.addresses)}"
+    yield f"compiled {_time(candidate.compiled)} from"
+    for source in candidate.sources:
+        yield f"  {_source(source)}"
+
+
+def policy_lines(config: Config) -> Iterator[str]:
+    """Yield what the configuration does with foreign connections."""
+    outbound, inbound = config.outbound, config.inbound
+    if outbound.action is Outbound.OFF:
+        yield "outbound: off"
+    else:
+        forwarded = "the host's own and forwarded" if outbound.forwarded else "the host's own"
+        yield f'outbound: {outbound.action} {forwarded}, prefix "{outbound.prefix}", limit {outbound.limit or "none"}'
+    if inbound.action is Inbound.OFF:
+        yield "inbound: off"
+    elif inbound.action is Inbound.LOG:
+        yield f'inbound: log, prefix "{inbound.prefix}", limit {inbound.limit or "none"}'
+    else:
+        services, foreign = (", ".join(names) or "nothing" for names in (inbound.services, inbound.foreign_services))
+        yield f"inbound: restrict; {config.set.name} may reach {services}; all others {foreign}"
+
+
+def change_lines(changes: Mapping[str, bytes | None], installed: Mapping[str, bytes | None]) -> Iterator[str]:
+    """Yield a line a file that is to be written or removed."""
+    for path, new in changes.items():
+        kind = "remove" if new is None else "new" if installed[path] is None else "change"
+        yield f"  {kind:<7} {path}"
+
+
+def diff_lines(changes: Mapping[str, bytes | None], installed: Mapping[str, bytes | None]) -> Iterator[str]:
+    """Yield a unified diff from what is installed to what would be."""
+    for path, new in changes.items():
+        old = installed[path]
+        before, after = ((raw or b"").decode(errors="replace").splitlines() for raw in (old, new))
+        names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
+        yield from unified_diff(before, after, *names, lineterm="")
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield what the gates found."""
+    for verdict in verdicts:
+        yield f"HELD by gate {verdict.gate}: {verdict.reason}"
+
+
+def lookup_lines(found: Found) -> Iterator[str]:
+    """Yield what is known of one address."""
+    yield found.address
+    if found.special_purpose:
+        yield "  special-purpose range, delegated to nobody (RFC 6890)"
+    for delegation in found.delegations:
+        since = f" since {_day(delegation.date)}" if delegation.date.strip("0") else ""
+        yield f"  {delegation.country or 'no country'}, {delegation.registry}, {delegation.status}{since}"
+    if not found.delegations and not found.special_purpose:
+        yield "  not delegated by any registry in use"
+    yield f"  in set {found.ipset}: {found.prefix or 'no'}"
+    yield f"  in the kernel's set: {_kernel_answer(found)}"
+
+
+def lookup_json(found: Found) -> dict[str, Any]:
+    """Return what is known of one address for JSON."""
+    return {
+        "address": found.address,
+        "special_purpose": found.special_purpose,
+        "delegations": [
+            {
+                "country": delegation.country,
+                "registry": delegation.registry,
+                "status": delegation.status,
+                "date": _day(delegation.date) if delegation.date.strip("0") else None,
+            }
+            for delegation in found.delegations
+        ],
+        "set": found.ipset,
+        "prefix": found.prefix,
+        "kernel": found.kernel,
+    }
+
+
+def status_lines(status: Status, config: Config, now: datetime) -> Iterator[str]:
+    """Yield where things stand."""
+    if status.candidate is None:
+        yield "candidate: none yet; run: fwfeed fetch"
+    else:
+        yield from candidate_lines(status.candidate, config)
+    if status.generation is None:
+        yield "installed: nothing yet; run: fwfeed apply"
+    else:
+        yield f"installed: generation {status.generation.number}, {_age(status.generation.created, now)} ago"
+    for nft_set in status.sets:
+        yield f"  {nft_set.ipset}: {_STATUS_KERNEL[nft_set.kernel]}"
+    if status.kernel_note:
+        yield f"  ({status.kernel_note})"
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """Return where things stand for JSON."""
+    candidate, generation = status.candidate, status.generation
+    return {
+        "candidate": candidate and candidate_json(candidate),
+        "generation": generation and {"number": generation.number, "created": _time(generation.created)},
+        "sets": [
+            {"name": s.ipset, "ip": s.family.value, "prefixes": s.prefixes, "kernel": s.kernel} for s in status.sets
+        ],
+    }
+
+
+def candidate_json(candidate: Candidate) -> dict[str, Any]:
+    """Return a candidate without its prefixes for JSON."""
+    return {
+        "compiled": _time(candidate.compiled),
+        "sources": [
+            {
+                "registry": source.registry,
+                "url": source.url,
+                "serial": source.serial,
+                "end_date": source.end_date.isoformat(),
+                "records": source.records,
+                "delegations": source.delegations,
+            }
+            for source in candidate.sources
+        ],
+        "parts": [
+            {"origin": part.origin, "ip": part.family.value, "prefixes": part.prefixes, "addresses": part.addresses}
+            for part in candidate.parts
+        ],
+        "prefixes": {str(family.value): len(candidate.prefixes(family)) for family in Family},
+        "addresses": {str(family.value): count(candidate.ranges(family)) for family in Family},
+    }
+
+
+def _kernel_answer(found: Found) -> str:
+    if found.kernel is Kernel.UNKNOWN:
+        return "not known (reading it needs root)"
+    if found.kernel is Kernel.NO_SET:
+        return "no, there is no such set"
+    held = found.kernel is Kernel.HOLDS
+    differs = "" if held is (found.prefix is not None) else ", unlike the candidate; see: fwfeed status"
+    return ("yes" if held else "no") + differs
+
+
+def _origin(part: Part) -> str:
+    return f"delegated to {part.origin}" if len(part.origin) == 2 else part.origin
+
+
+def _size(prefixes: int, addresses: int) -> str:
+    number = f"{addresses:,}" if addresses < 10**12 else f"{addresses:.2e}"
+    return f"{prefixes:>6,} prefixes, {number:>15} addresses"
+
+
+def _source(source: Source) -> str:
+    taken = f"{source.delegations:,} delegations taken of {source.records:,} records"
+    return f"{source.registry:<8} serial {source.serial}, to {source.end_date}: {taken}"
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _day(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}"
+
+
+def _age(moment: datetime, now: datetime) -> str:
+    minutes = max(0, int((now - moment).total_seconds())) // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} days"

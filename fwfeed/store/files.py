@@ -1,0 +1,119 @@
+"""Replace a file so that every reader sees the old or the new content, and a crash leaves one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from fwfeed.errors import FwfeedError
+
+FOLDER_MODE = 0o755
+FILE_MODE = 0o644
+
+
+@contextmanager
+def explained(action: str, path: Path | str) -> Iterator[None]:
+    """Turn an OSError into a FwfeedError that says what could not be done, and where."""
+    try:
+        yield
+    except PermissionError as error:
+        way_out = "run it as root (sudo), or name paths of your own in [paths]"
+        raise FwfeedError(f"cannot {action} {error.filename or path}: permission denied", way_out) from error
+    except OSError as error:
+        raise FwfeedError(f"cannot {action} {error.filename or path}: {error.strerror or error}") from error
+
+
+def read(path: Path) -> bytes | None:
+    """Return a file's bytes, or None where there is none."""
+    with explained("read", path):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents."""
+    with explained("make the folder", path):
+        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+
+
+class Staging:
+    """New files written beside the ones they will replace, so that all take their places, or none does.
+
+    Used as a context manager: without `commit` every new file is removed again. Because they are written in the
+    folder of the file they replace, they are on its file system and, below /etc/firewalld, get the SELinux label of
+    that folder. `write` and `reserve` may be called from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._targets: list[Path] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for path in self._targets:
+            with suppress(OSError):
+                _temporary(path).unlink(missing_ok=True)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write the file that `commit` puts in place of `path`."""
+        temporary = self.reserve(path)
+        with explained("write", path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
+                os.fchmod(file.fileno(), FILE_MODE)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+
+    def reserve(self, path: Path) -> Path:
+        """Return where to write the file that will replace `path`; whoever writes it syncs it."""
+        temporary = _temporary(path)
+        make_folder(path.parent)
+        with explained("write", path):
+            temporary.unlink(missing_ok=True)
+        self._targets.append(path)
+        return temporary
+
+    def commit(self) -> None:
+        """Put all files in their places, in the order they were asked for, durably."""
+        for path in self._targets:
+            with explained("write", path):
+                _temporary(path).replace(path)
+        for folder in {path.parent: None for path in self._targets}:
+            with explained("sync", folder):
+                sync(folder)
+        self._targets.clear()
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put one file in place of another, durably."""
+    with Staging() as staging:
+        staging.write(path, content)
+        staging.commit()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably."""
+    with explained("remove", path):
+        path.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a finished file, or the renames and removals in a folder, durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    """Return where the new file is written; firewalld does not read files that end so."""
+    return path.with_name(f".{path.name}.fwfeed-new")

@@ -1,0 +1,37 @@
+"""Find the templates: an administrator's own first, then the ones fwfeed came with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fwfeed.errors import FwfeedError
+from fwfeed.render import TEMPLATES
+from fwfeed.store import files
+
+
+def load(overrides: Path) -> dict[str, tuple[str, str]]:
+    """Return every template of `render` by its name, as (path, text). Raises FwfeedError."""
+    shipped = _shipped()
+    loaded = {}
+    for name in TEMPLATES:
+        path = overrides / name
+        content = files.read(path)
+        if content is None:
+            path = shipped / name
+            content = files.read(path)
+        if content is None:
+            raise FwfeedError(f"the template {path} is missing", "install fwfeed again")
+        try:
+            loaded[name] = (str(path), content.decode())
+        except UnicodeDecodeError as error:
+            raise FwfeedError(f"{path}: not UTF-8: {error.reason}", "correct the template") from None
+    return loaded
+
+
+def _shipped() -> Path:
+    """Return the folder of fwfeed's own templates: the checkout's when run from one, else the installed one."""
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "setup.cfg").is_file():
+        return checkout / "templates"
+    return Path(sys.prefix) / "share" / "fwfeed" / "templates"
