@@ -10,6 +10,7 @@ namespaces) is put back.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -57,6 +58,15 @@ class Neighbour:
 JP = Neighbour("jp", "198.51.100", "2001:db8:1")
 ABROAD = Neighbour("abroad", "203.0.113", "2001:db8:2")
 CONTAINER = Neighbour("container", "192.0.2", "2001:db8:3")
+
+
+FILE = "delegated-apnic-extended-latest"
+RECORDS = (
+    "apnic|JP|ipv4|198.51.100.0|256|20110811|assigned|A1",
+    "apnic|US|ipv4|203.0.113.0|256|20110811|assigned|A2",
+    "apnic|JP|ipv6|2001:db8:1::|48|20110811|assigned|A1",
+    "apnic|US|ipv6|2001:db8:2::|48|20110811|assigned|A2",
+)
 
 
 def missing() -> str:
@@ -133,6 +143,49 @@ class World:
             timeout=timeout,
             check=False,
         )
+
+    def publish(self, *records: str) -> None:
+        """Publish a small delegated file in which the lab's Japan is Japan, with more records where wanted."""
+        everything = [*RECORDS, *records]
+        kinds = [record.split("|")[2] for record in everything]
+        lines = [f"2|apnic|20261122|{len(everything)}|19700101|20261122|+1000"]
+        lines += (f"apnic|*|{kind}|*|{kinds.count(kind)}|summary" for kind in ("asn", "ipv4", "ipv6"))
+        raw = ("\n".join([*lines, *everything]) + "\n").encode()
+        mirror = self.folder / "mirror"
+        mirror.mkdir(exist_ok=True)
+        (mirror / FILE).write_bytes(raw)
+        (mirror / f"{FILE}.md5").write_text(f"MD5 ({FILE}) = {hashlib.md5(raw).hexdigest()}\n")
+
+    def configure(self, **tables: str) -> None:
+        """Write the configuration; a table given here as TOML lines takes the place of the lab's own."""
+        lines = {
+            "set": "include = []",
+            "sources": f'registries = ["apnic"]\nmirrors = ["file://{self.folder}/mirror"]\nmax_age = "off"',
+            "paths": "\n".join(
+                f'{key} = "{self.folder / name}"'
+                for key, name in {
+                    "cache": "cache",
+                    "state": "state",
+                    "run": "run",
+                    "firewalld": self.etc.name,
+                    "templates": "templates",
+                }.items()
+            ),
+            **tables,
+        }
+        (self.folder / "fwfeed.toml").write_text("".join(f"[{name}]\n{text}\n" for name, text in lines.items()))
+
+    def snapshot(self) -> dict[str, object]:
+        """Return all that an apply could move: every file with its time, the kernel's sets, the default zone."""
+        found: dict[str, object] = {}
+        for folder in (self.etc, self.folder / "state", self.folder / "cache"):
+            for path in sorted(folder.rglob("*")):
+                stat = path.stat()
+                found[str(path)] = (stat.st_mtime_ns, stat.st_mode, path.read_bytes() if path.is_file() else None)
+        if "firewalld" in self.processes:
+            found["default zone"] = self.firewall_cmd("--get-default-zone")
+            found["kernel"] = self.run("host", "nft", "--handle", "list", "ruleset").stdout
+        return found
 
     def fwfeed(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run the real command on the host."""
@@ -250,6 +303,10 @@ def world(folder: Path) -> Iterator[World]:
     }
     lab = World(folder, f"fwfeed{os.getpid()}", environment)
     shutil.copytree(TREE / "etc/firewalld", lab.etc)
+    # As container engines do it: what comes from their bridge is trusted, and so forwarded.
+    (lab.etc / "zones/trusted.xml").write_text(
+        f'<zone target="ACCEPT"><interface name="v{CONTAINER.name}"/><forward/></zone>\n'
+    )
     before = _LOG_ALL.read_text()
     try:
         with _network(lab.prefix):
