@@ -272,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    command("update", _update, "fetch, then apply: what the timer does (root)")
+    command("update", _update, "fetch, then apply (root)")
     command("fetch", _fetch, "fetch and verify the registries' files, and compile them into the candidate")
     rendering = command("render", _render, "show what the candidate would change below /etc/firewalld")
     rendering.add_argument("--dry-run", action="store_true", help="write nothing (the default without --output)")

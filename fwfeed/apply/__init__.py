@@ -14,14 +14,14 @@ from datetime import datetime
 from pathlib import Path
 
 from fwfeed import firewalld
-from fwfeed.apply.activate import activate, differences, swap, verify
+from fwfeed.apply.activate import activate, differences, install, stage, swap, verify
 from fwfeed.apply.plan import Plan, addresses, check, plan
 from fwfeed.config import Config, Inbound
 from fwfeed.errors import FwfeedError, LockoutRefused, RollbackFailed, RolledBack
 from fwfeed.firewalld import Firewalld
 from fwfeed.model import Candidate, Generation, Outcome
 from fwfeed.prefixes import Family, find, merge
-from fwfeed.store import generations
+from fwfeed.store import files, generations
 from fwfeed.store.generations import Generations
 from fwfeed.store.lock import locked
 
@@ -99,27 +99,29 @@ def _carry_out(
     store = Generations.below(Path(config.paths.state))
     zone_before = daemon.default_zone()
     generation = _new_generation(planned, now)
-    store.write(generation, planned.rendered.files)
-    try:
-        tell(f"generation {generation.number}: {len(planned.changes)} files to change, then a reload")
-        swap(root, planned.changes)
-        activate(daemon, planned.default_zone.wanted)
-        tell("waiting for the kernel to hold it all")
-        verify(daemon, planned.rendered.files, planned.default_zone.wanted)
-        store.close(generation, Outcome.APPLIED)
-    except BaseException as error:
-        tell("that failed; putting back what was there before")
+    with files.Staging() as staging:
+        stage(staging, root, planned.changes)
+        store.write(generation, planned.rendered.files)
         try:
-            swap(root, {path: planned.installed[path] for path in planned.changes})
-            activate(daemon, zone_before)
-            verify(daemon, planned.installed, zone_before)
-            store.close(generation, Outcome.ROLLED_BACK, str(error))
-        except FwfeedError as second:
-            message = f"the apply failed: {error}\nand so did putting things back: {second}"
-            raise RollbackFailed(message, "see journalctl -u firewalld, then: fwfeed apply") from error
-        if isinstance(error, FwfeedError):
-            raise RolledBack(f"{error.message}\nrolled back: all is as before", error.way_out) from error
-        raise
+            tell(f"generation {generation.number}: {len(planned.changes)} files to change, then a reload")
+            install(staging, root, planned.changes)
+            activate(daemon, planned.default_zone.wanted)
+            tell("waiting for the kernel to hold it all")
+            verify(daemon, planned.rendered.files, planned.default_zone.wanted)
+            store.close(generation, Outcome.APPLIED)
+        except BaseException as error:
+            tell("that failed; putting back what was there before")
+            try:
+                swap(root, {path: planned.installed[path] for path in planned.changes})
+                activate(daemon, zone_before)
+                verify(daemon, planned.installed, zone_before)
+                store.close(generation, Outcome.ROLLED_BACK, str(error))
+            except FwfeedError as second:
+                message = f"the apply failed: {error}\nand so did putting things back: {second}"
+                raise RollbackFailed(message, "see journalctl -u firewalld, then: fwfeed apply") from error
+            if isinstance(error, FwfeedError):
+                raise RolledBack(f"{error.message}\nrolled back: all is as before", error.way_out) from error
+            raise
     return generation
 
 

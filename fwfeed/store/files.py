@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,9 +22,12 @@ def explained(action: str, path: Path | str) -> Iterator[None]:
         yield
     except PermissionError as error:
         way_out = "run it as root (sudo), or name paths of your own in [paths]"
-        raise FwfeedError(f"cannot {action} {error.filename or path}: permission denied", way_out) from error
+        raise FwfeedError(f"cannot {action} {path}: permission denied", way_out) from error
+    except shutil.Error as error:
+        source, _target, reason = error.args[0][0]
+        raise FwfeedError(f"cannot {action} {source}: {reason}") from error
     except OSError as error:
-        raise FwfeedError(f"cannot {action} {error.filename or path}: {error.strerror or error}") from error
+        raise FwfeedError(f"cannot {action} {path}: {error.strerror or error}") from error
 
 
 def read(path: Path) -> bytes | None:

@@ -94,8 +94,16 @@ def current(generations: list[Generation]) -> Generation | None:
 
 
 def owned(generations: list[Generation]) -> set[str]:
-    """Return every path below /etc/firewalld that a manifest names: only those may be replaced or removed."""
-    return {path for generation in generations for path in generation.files}
+    """Return the paths below /etc/firewalld that may be replaced or removed, because fwfeed wrote what lies there.
+
+    These are the files of the current generation, and of any that was begun since and did not end. Older manifests
+    prove nothing: a path that fwfeed has given up may be somebody else's by now.
+    """
+    newest = current(generations)
+    since = newest.number if newest else 0
+    begun = [generation for generation in generations if generation.outcome is Outcome.PENDING]
+    ours = [generation for generation in begun if generation.number > since] + ([newest] if newest else [])
+    return {path for generation in ours for path in generation.files}
 
 
 def digest(raw: bytes) -> str:

@@ -264,3 +264,34 @@ def test_an_apply_that_firewalld_cannot_load_is_rolled_back(lab: World) -> None:
     assert (lab.kernel_set("JP"), {path: path.read_bytes() for path in lab.etc.rglob("*.xml")}) == before
     assert "rolled back: all is as before" in failed.stderr
     assert lab.firewall_cmd("--state") == "running"
+
+
+def test_a_file_at_a_path_that_fwfeed_has_given_up_is_somebody_elses(lab: World) -> None:
+    assert lab.fwfeed("update").returncode == 0
+    lab.configure(set='name = "HOME"\ninclude = []')
+    assert lab.fwfeed("apply").returncode == 0
+    theirs = lab.etc / "ipsets/JP.xml"
+    theirs.write_text('<ipset type="hash:net"><entry>192.0.2.0/24</entry></ipset>\n')
+    lab.publish("apnic|JP|ipv4|192.0.2.0|16|20110811|assigned|A3")
+    assert lab.fwfeed("update").returncode == 0
+    assert "192.0.2.0/24" in theirs.read_text()
+    lab.configure()
+    before = lab.snapshot()
+    refused = lab.fwfeed("apply")
+    assert refused.returncode == 1
+    assert "JP.xml: not written by fwfeed" in refused.stderr
+    assert lab.snapshot() == before
+
+
+def test_a_full_disk_stops_an_apply_before_anything_changes(lab: World) -> None:
+    assert lab.fwfeed("fetch").returncode == 0
+    folder = str(lab.etc / "ipsets")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "fwfeed-test", folder], check=True)
+    try:
+        before = lab.snapshot()
+        refused = lab.fwfeed("apply")  # one page has room for JP.xml, none for JP6.xml
+        assert refused.returncode == 1
+        assert refused.stderr == f"fwfeed: cannot write {folder}/JP6.xml: No space left on device\n"
+        assert lab.snapshot() == before
+    finally:
+        subprocess.run(["umount", folder], check=True)

@@ -181,7 +181,8 @@ class World:
         for folder in (self.etc, self.folder / "state", self.folder / "cache"):
             for path in sorted(folder.rglob("*")):
                 stat = path.stat()
-                found[str(path)] = (stat.st_mtime_ns, stat.st_mode, path.read_bytes() if path.is_file() else None)
+                file = (stat.st_mtime_ns, path.read_bytes()) if path.is_file() else None
+                found[str(path)] = (stat.st_mode, file)
         if "firewalld" in self.processes:
             found["default zone"] = self.firewall_cmd("--get-default-zone")
             found["kernel"] = self.run("host", "nft", "--handle", "list", "ruleset").stdout

@@ -1,0 +1,45 @@
+"""What the documents say is what the program does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from fwfeed import config
+from fwfeed.errors import ExitCode
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+EXAMPLE = (ROOT / "rpm/fwfeed.toml").read_text()
+
+
+def test_the_shipped_configuration_changes_no_default() -> None:
+    assert config.parse(EXAMPLE, file="fwfeed.toml") == config.Config()
+
+
+def test_the_commented_keys_of_the_shipped_configuration_are_the_defaults() -> None:
+    switched_on = re.sub(r"^#(?=[a-z_]+ = |\[)", "", EXAMPLE, flags=re.MULTILINE)
+    assert config.parse(switched_on, file="fwfeed.toml") == config.Config()
+
+
+def test_the_shipped_configuration_names_every_key() -> None:
+    named = set(re.findall(r"^#?([a-z_]+) = ", EXAMPLE, flags=re.MULTILINE))
+    schema = (ROOT / "fwfeed/config/__init__.py").read_text()
+    read = set(re.findall(r'table\.(?:text|texts|flag|choice)\("([a-z_]+)"', schema))
+    assert len(read) > 15
+    assert named == read | {"url"}
+
+
+def test_the_readme_shows_the_help_as_it_is() -> None:
+    command = [str(Path(sys.executable).with_name("fwfeed")), "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"COLUMNS": "100", "PATH": "/usr/bin"}
+    )
+    assert done.stdout.strip() in README
+
+
+def test_the_readme_has_every_exit_code() -> None:
+    table = dict(re.findall(r"^\| (\d) \| `?([A-Z_]+)`? \|", README, flags=re.MULTILINE))
+    assert table == {str(code.value): code.name for code in ExitCode}
