@@ -61,7 +61,9 @@ def load(raw: bytes, *, file: str) -> Candidate:
         )
         if candidate.compiled.tzinfo is None:
             raise ValueError("the time of compilation has no zone")
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        if dump(candidate) != raw:
+            raise ValueError("it has more or other values than fwfeed writes")
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise FwfeedError(f"{file}: not a candidate: {reason}", "remove it and run: fwfeed fetch") from None
     return candidate
@@ -88,8 +90,8 @@ def _key(family: Family) -> str:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError(f"{value!r} is not printable text")
     return value
 
 
@@ -121,7 +123,7 @@ def _part(value: Any) -> Part:
 
 
 def _prefixes(values: Iterable[object], family: Family) -> tuple[Prefix, ...]:
-    prefixes = tuple(parse_prefix(_text(value), family) for value in values)
+    prefixes = tuple(parse_prefix(str(value), family) for value in values)
     if list(prefixes) != cover(merge(spans(prefixes, family)), family):
         raise ValueError(f"the IPv{family.value} prefixes are not a minimal cover in ascending order")
     return prefixes

@@ -29,7 +29,7 @@ def check_files(rendered: Rendered, other_sets: Collection[str]) -> list[str]:
             problems.append(f"{path}: firewalld allows names of {_NAME_LENGTHS[folder]} characters at most")
         try:
             trees[path] = ET.fromstring(content)  # noqa: S314 - our own rendering; templates are root's
-        except ET.ParseError as error:
+        except (ET.ParseError, ValueError, LookupError) as error:  # the latter two for encodings
             problems.append(f"{path}: not well-formed XML: {error}")
     families: dict[str, Family] = {}
     for intended in rendered.sets:

@@ -39,21 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv, defaults)
     run: Callable[[_Session], int] = arguments.run
     try:
-        return run(_Session(arguments))
+        code = run(_Session(arguments))
+        _write()  # here and not at exit, where nobody could say what went wrong
     except FwfeedError as error:
         for line in error.message.splitlines():
             print(f"fwfeed: {line}", file=sys.stderr)
         if error.way_out:
             print(f"fwfeed: way out: {error.way_out}", file=sys.stderr)
-        return error.code
+        code = error.code
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # nobody reads on; the exit must not try to flush
-        return ExitCode.DONE
+        code = ExitCode.DONE  # whoever was reading has seen enough
     except KeyboardInterrupt:
         print("fwfeed: interrupted", file=sys.stderr)
-        return ExitCode.FAILED
+        code = ExitCode.FAILED
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # said above, or not worth saying; the interpreter's exit must not try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 class _Session:
@@ -112,23 +116,19 @@ def _fetch(session: _Session) -> int:
 
 
 def _render(session: _Session) -> int:
-    from dataclasses import replace
-
     from fwfeed.apply import plan
 
     output: Path | None = session.arguments.output
-    config = session.config
-    if output is not None:
-        if output.resolve() == Path(config.paths.firewalld).resolve():
-            raise ConfigError([f"--output {output}: that is where firewalld looks"], "run: fwfeed apply")
-        config = replace(config, paths=replace(config.paths, firewalld=str(output.absolute())))
-    planned = plan(config)
-    _print_plan(session, config, planned)
+    root = Path(session.config.paths.firewalld)
+    if output is not None and output.resolve() == root.resolve():
+        raise ConfigError([f"--output {output}: that is where firewalld looks"], "run: fwfeed apply")
+    planned = plan(session.config, output)
+    _print_plan(session, planned, output or root)
     if output is None or session.arguments.dry_run:
         session.note(f"{_files(len(planned.changes))} would change; nothing was written")
         return ExitCode.DONE
     if planned.clashes:
-        problems = [f"{output / path}: is there already" for path in planned.clashes]
+        problems = [f"{output / path}: is there already, and differs" for path in planned.clashes]
         raise FwfeedError("\n".join(problems), "name an empty folder")
     from fwfeed.apply.activate import swap
 
@@ -137,7 +137,7 @@ def _render(session: _Session) -> int:
     return ExitCode.DONE
 
 
-def _print_plan(session: _Session, config: Config, planned: Plan) -> None:
+def _print_plan(session: _Session, planned: Plan, root: Path) -> None:
     from fwfeed import report
 
     if session.json:
@@ -148,35 +148,35 @@ def _print_plan(session: _Session, config: Config, planned: Plan) -> None:
         held = [{"gate": verdict.gate, "reason": verdict.reason} for verdict in planned.verdicts]
         _print_json({"candidate": report.candidate_json(planned.candidate), "changes": changes, "held": held})
         return
-    _print(report.candidate_lines(planned.candidate, config))
-    _print(report.policy_lines(config))
-    root = config.paths.firewalld
-    if not planned.readable:
-        print(f"{root} cannot be read without root: every file is shown as new")
+    _print(report.candidate_lines(planned.candidate, session.config))
+    _print(report.policy_lines(session.config))
     zone = planned.default_zone
-    if zone.wanted != zone.configured:
-        print(f"default zone: {zone.configured} -> {zone.wanted}")
+    if not planned.readable:
+        _print([f"{root} cannot be read without root: every file is shown as new"])
+    elif zone.wanted != zone.configured:
+        _print([f"default zone: {zone.configured} -> {zone.wanted}"])
     _print(report.verdict_lines(planned.verdicts))
-    for path in planned.clashes:
-        print(f"IN THE WAY: {root}/{path} was not written by fwfeed; apply will refuse")
-    print(f"files below {root}:" if planned.changes else f"files below {root}: nothing to change")
+    _print(f"IN THE WAY: {root / path} was not written by fwfeed; apply will refuse" for path in planned.clashes)
+    _print([f"files below {root}:{'' if planned.changes else ' nothing to change'}"])
     _print(report.change_lines(planned.changes, planned.installed))
-    print()
+    _print([""])
     _print(report.diff_lines(planned.changes, planned.installed))
 
 
 def _apply(session: _Session) -> int:
     from fwfeed.apply import apply
+    from fwfeed.sessions import ssh_peer
 
-    applied = apply(session.config, now=session.now, ssh_connection=os.environ.get("SSH_CONNECTION"), tell=session.tell)
+    applied = apply(session.config, now=session.now, ssh_peer=ssh_peer(), tell=session.tell)
     generation = applied.generation
     if session.json:
         _print_json({"generation": generation and generation.number, "seconds": round(applied.seconds, 3)})
     elif generation is None:
-        print("nothing to do: the kernel holds what it should")
+        _print(["nothing to do: the kernel holds what it should"])
     else:
         sets = ", ".join(f"{nft_set.name} {len(nft_set.ranges):,} ranges" for nft_set in applied.plan.rendered.sets)
-        print(f"applied generation {generation.number} in {applied.seconds:.1f} s; read back from the kernel: {sets}")
+        done = f"applied generation {generation.number} in {applied.seconds:.1f} s"
+        _print([f"{done}; read back from the kernel: {sets}"])
     return ExitCode.DONE
 
 
@@ -195,7 +195,8 @@ def _check(session: _Session) -> int:
     if session.json:
         _print_json({"problems": []})
     else:
-        print(f"sound: {_files(len(planned.rendered.files))} rendered and checked, {len(planned.changes)} to change")
+        sound = f"sound: {_files(len(planned.rendered.files))} rendered and checked"
+        _print([f"{sound}, {len(planned.changes)} to change"])
     return ExitCode.DONE
 
 
@@ -236,13 +237,27 @@ def _status(session: _Session) -> int:
 
 
 def _print(lines: Iterable[str]) -> None:
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    for line in lines:
+        _write(f"{line}\n")
 
 
 def _print_json(value: Any) -> None:
     import json
 
-    print(json.dumps(value, indent=2))
+    _write(json.dumps(value, indent=2) + "\n")
+
+
+def _write(text: str = "") -> None:
+    """Write to stdout; without text, what is still in its buffer."""
+    try:
+        if text:
+            sys.stdout.write(text)
+        else:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FwfeedError(f"cannot write the result: {error.strerror}", "make room, or send it elsewhere") from None
 
 
 def _files(number: int) -> str:

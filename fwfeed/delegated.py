@@ -88,12 +88,12 @@ def parse(raw: bytes, *, file: str, registry: str) -> Snapshot:
     if records != header.records:
         message = f"the header promises {header.records:,} records, the file has {records:,}"
         raise ParseError(file, header.line, message, WAY_OUT)
-    promised: dict[str, int] = {}
     for summary in summaries:
-        kind, number = summary[1], int(summary[2])
-        if promised.setdefault(kind, number) != len(rows[Resource(kind)]):
-            message = f"the summary promises {number:,} {kind} records, the file has {len(rows[Resource(kind)]):,}"
+        kind, number = Resource(summary[1]), int(summary[2])
+        if number != len(rows[kind]):
+            message = f"the summary promises {number:,} {kind} records, the file has {len(rows[kind]):,}"
             raise ParseError(file, place.line(summary.start()), message, WAY_OUT)
+    promised = {summary[1] for summary in summaries}
     for kind in Resource:
         if rows[kind] and kind not in promised:
             raise ParseError(file, 0, f"there are {kind} records, but no summary of them", WAY_OUT)

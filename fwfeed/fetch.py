@@ -14,18 +14,24 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote, urljoin, urlsplit
 
 from fwfeed import __version__
 from fwfeed.config import REGISTRY_URLS, Checksum, SourcesConfig
 from fwfeed.errors import FeedRefused
+
+if TYPE_CHECKING:
+    import requests
 
 FILE_CAP = 64 << 20
 """The most bytes a delegated file may have; the largest real one has about 20 MB."""
 
 _CHECKSUM_CAP = 4096
 _XZ_MEMORY = 100 << 20
+_STREAMS = 100  # parallel packers begin a new stream every 900 kB; each costs a copy of what follows it
+_REDIRECTS = 5
+_NETWORK = "check the network, or name a mirror in [sources] mirrors"
 _CHUNK = 1 << 16
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
 _TRIES = 2  # a file and its .md5 are published moments apart, so a mismatch is looked at once more from scratch
@@ -93,14 +99,16 @@ def deliver(registry: str, sources: SourcesConfig) -> Delivery:
 
 def get(url: str, cap: int) -> bytes:
     """Return what is at a https:// or file:// URL, at most `cap` bytes. Raises Missing or FeedRefused."""
-    return _read_file(url, cap) if urlsplit(url).scheme == "file" else _download(url, cap)
+    return _read_file(url, cap) if url.startswith("file://") else _download(url, cap)
 
 
 def unpack(packed: bytes, suffix: str, cap: int) -> bytes:
     """Unpack .gz, .bz2 or .xz, one stream or several. Raises ValueError for damage, or over `cap` bytes."""
     pieces: list[bytes] = []
     room = cap + 1
-    while packed:
+    for _ in range(_STREAMS):
+        if not packed:
+            return b"".join(pieces)
         unpacker = _UNPACKERS[suffix]()
         try:
             piece = unpacker.decompress(packed, room)
@@ -113,7 +121,7 @@ def unpack(packed: bytes, suffix: str, cap: int) -> bytes:
             raise ValueError(f"the {suffix} data ends too early")
         pieces.append(piece)
         packed = unpacker.unused_data
-    return b"".join(pieces)
+    raise ValueError(f"more than {_STREAMS} {suffix} streams")
 
 
 def parse_checksum(raw: bytes) -> str:
@@ -184,29 +192,39 @@ def _read_file(url: str, cap: int) -> bytes:
 def _download(url: str, cap: int) -> bytes:
     import requests  # slow to import, and a file:// mirror does without
 
-    way_out = "check the network, or name a mirror in [sources] mirrors"
+    at = url
     try:
-        with requests.get(
-            url,
-            headers={"User-Agent": f"fwfeed/{__version__}", "Accept-Encoding": "identity"},
-            timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-            stream=True,
-        ) as response:
-            if not response.url.startswith("https://"):
-                raise FeedRefused(f"{url}: was redirected to {response.url}, which is not https", way_out)
-            if response.status_code in (404, 410):
-                raise Missing(f"{url}: there is no such file (HTTP {response.status_code})", way_out)
-            if response.status_code != requests.codes.ok:
-                raise FeedRefused(f"{url}: HTTP {response.status_code} {response.reason}", way_out)
-            pieces, size = [], 0
-            for piece in response.iter_content(_CHUNK):
-                pieces.append(piece)
-                size += len(piece)
-                if size > cap:
-                    break
-    except requests.RequestException as error:
-        raise FeedRefused(f"{url}: {_reason(error)}", way_out) from None
-    return _bounded(b"".join(pieces), url, cap)
+        with requests.Session() as session:
+            for _ in range(_REDIRECTS + 1):
+                with session.get(
+                    at,
+                    headers={"User-Agent": f"fwfeed/{__version__}", "Accept-Encoding": "identity"},
+                    timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                    stream=True,
+                    allow_redirects=False,  # requests would follow one to http://
+                ) as response:
+                    if not response.is_redirect:
+                        return _bounded(_body(response, url, cap), url, cap)
+                    at = urljoin(at, response.headers["Location"])
+                if not at.startswith("https://"):
+                    raise FeedRefused(f"{url}: is redirected to {at}, which is not https", _NETWORK)
+    except (requests.RequestException, ValueError) as error:  # ValueError: a URL, perhaps a redirect's, that is none
+        raise FeedRefused(f"{url}: {_reason(error)}", _NETWORK) from None
+    raise FeedRefused(f"{url}: more than {_REDIRECTS} redirects", _NETWORK)
+
+
+def _body(response: requests.Response, url: str, cap: int) -> bytes:
+    if response.status_code in (404, 410):
+        raise Missing(f"{url}: there is no such file (HTTP {response.status_code})", _NETWORK)
+    if response.status_code != 200:
+        raise FeedRefused(f"{url}: HTTP {response.status_code} {response.reason}", _NETWORK)
+    pieces, size = [], 0
+    for piece in response.iter_content(_CHUNK):
+        pieces.append(piece)
+        size += len(piece)
+        if size > cap:
+            break
+    return b"".join(pieces)
 
 
 def _bounded(raw: bytes, url: str, cap: int) -> bytes:

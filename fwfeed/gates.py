@@ -47,10 +47,10 @@ def judge_addresses(
         old, new = (before or after)[family], after[family]
         if new < old * (1 - limits.max_shrink):
             reason = f"IPv{family.value} would shrink by {_share(old - new, old)}, from {old:,} to {new:,} addresses"
-            verdicts.append(Verdict(Gate.MAX_SHRINK, f"{reason}; allowed is {limits.max_shrink:.1%}"))
+            verdicts.append(Verdict(Gate.MAX_SHRINK, f"{reason}; allowed is {float(limits.max_shrink):.1%}"))
         if old and new > old * (1 + limits.max_growth):
             reason = f"IPv{family.value} would grow by {_share(new - old, old)}, from {old:,} to {new:,} addresses"
-            verdicts.append(Verdict(Gate.MAX_GROWTH, f"{reason}; allowed is {limits.max_growth:.1%}"))
+            verdicts.append(Verdict(Gate.MAX_GROWTH, f"{reason}; allowed is {float(limits.max_growth):.1%}"))
     return verdicts
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from fwfeed import delegated, gates
 from fwfeed.compile import Selection, combine, recipe
 from fwfeed.config import Config
-from fwfeed.errors import FeedRefused
+from fwfeed.errors import FeedRefused, FwfeedError
 from fwfeed.fetch import Delivery, deliver
 from fwfeed.model import Candidate, Snapshot, Source
 from fwfeed.prefixes import Family
@@ -48,7 +48,10 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
     database_path = delegations.path(state)
     wanted = recipe(config)
     with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=tell), files.Staging() as staging:
-        previous = candidates.find(state)
+        try:
+            previous = candidates.find(state)
+        except FwfeedError:  # damaged, or of another version of fwfeed: it is about to be replaced
+            previous = None
         known: dict[str, Source] = {}
         if previous is not None and previous.recipe == wanted and database_path.exists():
             known = {s.registry: s for s in previous.sources if cache.path(s.registry).exists()}
@@ -59,8 +62,8 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
                 cache.stage(staging, delivery)
             return delivery
 
-        deliveries = _needed(_side_by_side(acquire, config.sources.registries, tell), known, config, now)
-        first = next(deliveries, None)
+        arrivals = _needed(_side_by_side(acquire, config.sources.registries), known, config, now)
+        first = next(arrivals, None)
         if first is None and previous is not None:
             return Refreshed(previous, previous)
 
@@ -68,22 +71,30 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
         sources: list[Source] = []
         refusals: list[FeedRefused] = []
         with _no_collection(), delegations.building(staging, database_path) as database:
-            for delivery in chain([first] if first else [], deliveries):
+            for arrival in chain([first] if first else [], arrivals):
                 try:
-                    snapshot = delegated.parse(delivery.raw, file=delivery.url, registry=delivery.registry)
-                    source = _source(delivery, snapshot, selection.add(snapshot))
+                    if isinstance(arrival, FeedRefused):
+                        raise arrival
+                    snapshot = delegated.parse(arrival.raw, file=arrival.url, registry=arrival.registry)
+                    source = _source(arrival, snapshot, selection.add(snapshot))
                     _require_age(source, config, now)
                 except FeedRefused as refusal:
                     refusals.append(refusal)
                     continue
-                tell(f"{source.registry}: {source.records:,} records, serial {source.serial}, to {source.end_date}")
+                what = f"{len(arrival.raw):,} bytes, {source.records:,} records, serial {source.serial}"
+                tell(f"{source.registry}: {what}, to {source.end_date}, from {source.url}")
                 database.add(wanted.registries.index(source.registry), snapshot, source)
                 cache.stage_meta(staging, source, now)
                 sources.append(source)
-            _raise_all(refusals)
+            if refusals:
+                message = "\n".join(refusal.message for refusal in refusals)
+                raise FeedRefused(message, refusals[0].way_out) from refusals[0]
 
         ipv4, ipv4_parts = combine(selection, wanted, Family.IPV4)
         ipv6, ipv6_parts = combine(selection, wanted, Family.IPV6)
+        if not ipv4 and not ipv6:
+            message = f"the set is empty: nothing is delegated to {', '.join(wanted.countries) or 'nobody'}"
+            raise FeedRefused(message, "correct set.countries or set.include, or add to sources.registries")
         candidate = Candidate(
             compiled=now,
             recipe=wanted,
@@ -97,42 +108,35 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
     return Refreshed(candidate, previous)
 
 
-def _side_by_side(
-    acquire: Callable[[str], Delivery], registries: Sequence[str], tell: Callable[[str], None]
-) -> Iterator[Delivery]:
-    """Acquire all registries' files at once and yield each as it arrives; what was refused is raised at the end."""
-    refusals = []
+def _side_by_side(acquire: Callable[[str], Delivery], registries: Sequence[str]) -> Iterator[Delivery | FeedRefused]:
+    """Acquire all registries' files at once and yield each, or why there is none, as it arrives."""
     with ThreadPoolExecutor(max_workers=len(registries)) as pool:
         futures = {pool.submit(acquire, registry) for registry in registries}
         while futures:
             done, futures = wait(futures, return_when=FIRST_COMPLETED)
             while done:
                 try:
-                    delivery = done.pop().result()
+                    yield done.pop().result()
                 except FeedRefused as refusal:
-                    refusals.append(refusal)
-                    continue
-                tell(f"{delivery.registry}: {len(delivery.raw):,} bytes from {delivery.url}")
-                yield delivery
-    _raise_all(refusals)
+                    yield refusal
 
 
 def _needed(
-    deliveries: Iterator[Delivery], known: Mapping[str, Source], config: Config, now: datetime
-) -> Iterator[Delivery]:
-    """Yield all deliveries when at least one has new content, and none when all are known."""
+    arrivals: Iterator[Delivery | FeedRefused], known: Mapping[str, Source], config: Config, now: datetime
+) -> Iterator[Delivery | FeedRefused]:
+    """Yield all arrivals when at least one is new, or refused, and none when all are known."""
     held: list[Delivery] = []
     something_new = len(known) < len(config.sources.registries)
-    for delivery in deliveries:
-        source = known.get(delivery.registry)
-        if source is not None and source.sha256 == delivery.sha256 and not something_new:
-            _require_age(source, config, now)
-            held.append(delivery)
-            continue
+    for arrival in arrivals:
+        if isinstance(arrival, Delivery) and not something_new:
+            source = known[arrival.registry]
+            if source.sha256 == arrival.sha256 and gates.judge_age(source, config.sources.max_age, now) is None:
+                held.append(arrival)
+                continue
         something_new = True
         yield from held
         held.clear()
-        yield delivery
+        yield arrival
 
 
 def _source(delivery: Delivery, snapshot: Snapshot, taken: int) -> Source:
@@ -151,12 +155,6 @@ def _require_age(source: Source, config: Config, now: datetime) -> None:
     verdict = gates.judge_age(source, config.sources.max_age, now)
     if verdict is not None:
         raise FeedRefused(verdict.reason, 'wait for a new file, name another mirror, or raise sources.max_age ("off")')
-
-
-def _raise_all(refusals: list[FeedRefused]) -> None:
-    """Raise what was refused as one error; the way out is that of the first."""
-    if refusals:
-        raise FeedRefused("\n".join(refusal.message for refusal in refusals), refusals[0].way_out) from refusals[0]
 
 
 @contextmanager

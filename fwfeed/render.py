@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fwfeed.config import Config, Inbound, Outbound
+from fwfeed.config import FOREIGN_ZONE, Config, Inbound, Outbound
 from fwfeed.errors import TemplateFault
 from fwfeed.model import Candidate
 from fwfeed.prefixes import Family, Ranges, format_prefix
 
 TEMPLATES = ("ipset.xml.j2", "policy.xml.j2", "zone.xml.j2")
-FOREIGN_ZONE = "log-outbound"
 
 _ANY = "ANY"
 _HOST = "HOST"
@@ -216,9 +215,10 @@ class _Engine:
         except self._jinja2.TemplateSyntaxError as error:
             place = f"{self._paths.get(error.name or name, name)}:{error.lineno}"
             raise TemplateFault(f"{place}: {error.message}", "correct the template, or remove the override") from None
-        except self._jinja2.TemplateError as error:
+        except Exception as error:  # a template is a program of the administrator's; it can raise anything
             place = f"{self._paths[name]}{_template_line(error)}"
-            raise TemplateFault(f"{place}: {error.message}", "correct the template, or remove the override") from None
+            way_out = "correct the template, or remove the override"
+            raise TemplateFault(f"{place}: {error or type(error).__name__}", way_out) from error
 
 
 def _template_line(error: Exception) -> str:

@@ -39,10 +39,10 @@ class Applied:
     seconds: float
 
 
-def apply(config: Config, *, now: datetime, ssh_connection: str | None, tell: Callable[[str], None]) -> Applied:
+def apply(config: Config, *, now: datetime, ssh_peer: str | None, tell: Callable[[str], None]) -> Applied:
     """Make firewalld hold the candidate, and prove that the kernel does.
 
-    `ssh_connection` is the environment's SSH_CONNECTION; `tell` gets lines of progress. Raises CheckFailed, Held,
+    `ssh_peer` is the address the operator is logged in from; `tell` gets lines of progress. Raises CheckFailed, Held,
     LockoutRefused or another FwfeedError with nothing changed; RolledBack when it failed half way and all is as
     before; RollbackFailed when putting things back failed too.
     """
@@ -57,7 +57,7 @@ def apply(config: Config, *, now: datetime, ssh_connection: str | None, tell: Ca
         if not planned.changes and not differences(daemon, planned.rendered.files, wanted):
             return Applied(plan=planned, generation=None, seconds=time.monotonic() - started)
         check(config, planned)
-        _require_way_in(config, planned.candidate, ssh_connection)
+        _require_way_in(config, planned.candidate, ssh_peer)
         generation = _carry_out(config, planned, daemon, now, tell)
         return Applied(plan=planned, generation=generation, seconds=time.monotonic() - started)
 
@@ -73,13 +73,13 @@ def _require_ready(daemon: Firewalld) -> None:
         raise FwfeedError("firewalld is in panic mode and drops every packet", "firewall-cmd --panic-off")
 
 
-def _require_way_in(config: Config, candidate: Candidate, ssh_connection: str | None) -> None:
+def _require_way_in(config: Config, candidate: Candidate, ssh_peer: str | None) -> None:
     """Refuse to shut out the administrator who is logged in over SSH right now."""
-    if config.inbound.action is not Inbound.RESTRICT or not ssh_connection:
+    if config.inbound.action is not Inbound.RESTRICT or ssh_peer is None:
         return
     import netaddr
 
-    peer = netaddr.IPAddress(ssh_connection.split()[0].partition("%")[0])
+    peer = netaddr.IPAddress(ssh_peer)
     family = Family(peer.version)
     inside = find(merge(candidate.ranges(family)), int(peer)) is not None
     where, key = ("inside", "services") if inside else ("outside", "foreign_services")

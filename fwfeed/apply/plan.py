@@ -41,7 +41,7 @@ class Plan:
     """What an apply would do.
 
     `installed` has every path that is ours or would be; `readable` is False where /etc/firewalld could not be looked
-    into, and `installed` is all None then.
+    into, and `installed` is all None then. `clashes` are files of others, other than ours, in the places of ours.
     """
 
     candidate: Candidate
@@ -60,18 +60,19 @@ class Plan:
         return {path: wanted.get(path) for path, old in self.installed.items() if old != wanted.get(path)}
 
 
-def plan(config: Config) -> Plan:
-    """Work out what the candidate would change.
+def plan(config: Config, elsewhere: Path | None = None) -> Plan:
+    """Work out what the candidate would change below /etc/firewalld.
 
+    `elsewhere` is a folder to plan for instead: nothing in it is ours, as manifests speak of /etc/firewalld alone.
     Raises FwfeedError where there is no candidate or it was compiled for other settings, and TemplateFault.
     """
-    state, root = Path(config.paths.state), Path(config.paths.firewalld)
+    state, root = Path(config.paths.state), elsewhere or Path(config.paths.firewalld)
     candidate = candidates.load(state)
     if candidate.recipe != recipe(config):
         message = "the candidate was compiled for other settings of [set] or [sources] than the configuration has now"
         raise FwfeedError(message, "run: fwfeed fetch")
     rendered = render(candidate, config, templates.load(Path(config.paths.templates)))
-    history = Generations.below(state).all()
+    history = Generations.below(state).all() if elsewhere is None else []
     owned = generations.owned(history)
     paths = sorted(owned | set(rendered.files))
     readable = os.access(root, os.R_OK | os.X_OK) or not root.exists()
@@ -84,7 +85,11 @@ def plan(config: Config) -> Plan:
         rendered=rendered,
         readable=readable,
         installed=installed,
-        clashes=tuple(path for path, old in installed.items() if old is not None and path not in owned),
+        clashes=tuple(
+            path
+            for path, old in installed.items()
+            if old is not None and path not in owned and old != rendered.files.get(path)
+        ),
         default_zone=_default_zone(conf.decode(errors="replace"), rendered, current),
         generations=tuple(history),
         verdicts=tuple(gates.judge_addresses(before, addresses(candidate), config.gates)),

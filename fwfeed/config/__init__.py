@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from fwfeed.config import texts as as_
 from fwfeed.config.schema import (
+    FOREIGN_ZONE,
     REGISTRY_URLS,
     Checksum,
     Config,
@@ -28,6 +29,7 @@ from fwfeed.config.table import Table
 from fwfeed.errors import ConfigError
 
 __all__ = [
+    "FOREIGN_ZONE",
     "REGISTRY_URLS",
     "Checksum",
     "Config",
@@ -42,9 +44,9 @@ __all__ = [
     "parse",
 ]
 
-# firewalld's own zones: a set of one of these names would have its zone take the built-in one's place.
-_BUILTIN_ZONES = frozenset(
-    ["block", "dmz", "drop", "external", "home", "internal", "nm-shared", "public", "trusted", "work"]
+# firewalld's own zones and our other one: the zone of a set of such a name would take its place.
+_TAKEN_ZONES = frozenset(
+    [FOREIGN_ZONE, "block", "dmz", "drop", "external", "home", "internal", "nm-shared", "public", "trusted", "work"]
 )
 _ZONE_NAME_LENGTH = 17
 
@@ -57,7 +59,7 @@ def parse(text: str, *, file: str) -> Config:
     """
     try:
         top = Table("", tomllib.loads(text), [])
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and where numbers or nesting have their limits
         raise ConfigError([f"{file}: not valid TOML: {error}"]) from None
     config = Config(
         set=_read_set(top.table("set")),
@@ -69,8 +71,9 @@ def parse(text: str, *, file: str) -> Config:
     )
     if config.inbound.action is Inbound.RESTRICT:
         name = config.set.name
-        if name.lower() in _BUILTIN_ZONES or len(name) > _ZONE_NAME_LENGTH:
-            top.blame("set.name", f"{name!r} cannot be a zone of inbound = restrict: built in, or too long (17)")
+        if name.lower() in _TAKEN_ZONES or len(name) > _ZONE_NAME_LENGTH:
+            reason = "there is one of that name, or it is longer than 17 characters"
+            top.blame("set.name", f'{name!r} cannot be a zone, as inbound.action = "restrict" needs: {reason}')
     top.finish()
     if top.problems:
         placed = sorted(((_line_of(text, key), key, message) for key, message in top.problems), key=lambda p: p[0])
@@ -80,13 +83,14 @@ def parse(text: str, *, file: str) -> Config:
 
 def _read_set(table: Table) -> SetConfig:
     default = SetConfig()
+    problems = len(table.problems)
     result = SetConfig(
         name=table.text("name", default.name, as_.set_name),
         countries=table.texts("countries", default.countries, as_.country),
         include=table.texts("include", default.include, as_.term),
         exclude=table.texts("exclude", default.exclude, as_.term),
     )
-    if not result.countries and not result.include:
+    if not result.countries and not result.include and len(table.problems) == problems:
         table.blame("countries", "names nobody, and include is empty: the set would be empty")
     return result
 
@@ -153,8 +157,8 @@ def _line_of(text: str, key: str) -> int:
     """Return the line of a key in TOML text as far as its lines tell; 0 for a key written in another way."""
     *tables, name = re.sub(r"\[\d+\]$", "", key).split(".")
     wanted, current = ".".join(tables), ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := re.match(r"\s*\[\[?\s*([^\[\]]+?)\s*\]", line):
             current = header[1]
             if current == key:
                 return number

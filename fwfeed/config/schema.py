@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from fractions import Fraction
 from types import MappingProxyType
 
 from fwfeed.feeds import SPECIAL_PURPOSE
@@ -20,6 +21,10 @@ REGISTRY_URLS: Mapping[str, str] = MappingProxyType(
         "ripencc": "https://ftp.ripe.net/pub/stats/ripencc/delegated-ripencc-extended-latest",
     }
 )
+
+
+FOREIGN_ZONE = "log-outbound"
+"""The default zone under inbound = restrict."""
 
 
 class Checksum(StrEnum):
@@ -94,8 +99,8 @@ class InboundConfig:
 class GatesConfig:
     """[gates]: how far a family's number of addresses may move in one step, as fractions."""
 
-    max_shrink: float = 0.10
-    max_growth: float = 0.25
+    max_shrink: Fraction = Fraction(10, 100)
+    max_growth: Fraction = Fraction(25, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

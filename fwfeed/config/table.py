@@ -31,11 +31,12 @@ class Table:
 
     def table(self, key: str) -> Table:
         """Take a table below this one, empty where there is none."""
+        path = f"{self.path}.{key}" if self.path else key
         values = self._take(key)
         if values is not None and not isinstance(values, dict):
-            self.blame(key, f"must be a table, [{key}]")
+            self.blame(key, f"must be a table, [{path}]")
             values = None
-        table = Table(f"{self.path}.{key}" if self.path else key, values or {}, self.problems)
+        table = Table(path, values or {}, self.problems)
         self._tables.append(table)
         return table
 

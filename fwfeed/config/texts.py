@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from difflib import get_close_matches
+from fractions import Fraction
 from pathlib import PurePosixPath
 
 from fwfeed.config.schema import REGISTRY_URLS
@@ -59,7 +60,8 @@ def registry(text: str) -> str:
 
 def url(text: str) -> str:
     """Accept a URL that is https:// or file://."""
-    if not re.fullmatch(r"(https://[^\s/?#]+(/\S*)?|file:///\S+)", text):
+    host = r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\])"
+    if "%00" in text or not re.fullmatch(rf"(https://{host}(:[0-9]{{1,5}})?(/[!-~]*)?|file:///[!-~]+)", text):
         raise ValueError(f"{text!r} is not a URL of https://host/... or file:///path")
     return text
 
@@ -98,12 +100,12 @@ def service(text: str) -> str:
     return text
 
 
-def percentage(text: str) -> float:
+def percentage(text: str) -> Fraction:
     """Read a percentage as a fraction."""
     found = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)%", text)
     if not found:
         raise ValueError(f'{text!r} is not a percentage like "10%"')
-    return float(found[1]) / 100
+    return Fraction(found[1]) / 100
 
 
 def path(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ def explained(action: str, path: Path | str) -> Iterator[None]:
         source, _target, reason = error.args[0][0]
         raise FwfeedError(f"cannot {action} {source}: {reason}") from error
     except OSError as error:
-        raise FwfeedError(f"cannot {action} {path}: {error.strerror or error}") from error
+        way_out = "see that the path in [paths] is right, and that there is room"
+        raise FwfeedError(f"cannot {action} {path}: {error.strerror or error}", way_out) from error
 
 
 def read(path: Path) -> bytes | None:
@@ -85,13 +87,28 @@ class Staging:
         return temporary
 
     def commit(self) -> None:
-        """Put all files in their places, in the order they were asked for, durably."""
-        for path in self._targets:
-            with explained("write", path):
-                _temporary(path).replace(path)
-        for folder in {path.parent: None for path in self._targets}:
-            with explained("sync", folder):
-                sync(folder)
+        """Put all files in their places, in the order they were asked for, durably; or none, when one cannot be."""
+        done: list[Path] = []
+        try:
+            for path in self._targets:
+                with explained("write", path):
+                    _keep(path)
+                    _temporary(path).replace(path)
+                done.append(path)
+            for folder in {path.parent: None for path in self._targets}:
+                with explained("sync", folder):
+                    sync(folder)
+        except BaseException:
+            for path in done:
+                kept = _kept(path)
+                if kept.exists():
+                    kept.replace(path)
+                else:
+                    path.unlink()
+            raise
+        finally:
+            for path in self._targets:
+                _kept(path).unlink(missing_ok=True)
         self._targets.clear()
 
 
@@ -121,3 +138,17 @@ def sync(path: Path) -> None:
 def _temporary(path: Path) -> Path:
     """Return where the new file is written; firewalld does not read files that end so."""
     return path.with_name(f".{path.name}.fwfeed-new")
+
+
+def _keep(path: Path) -> None:
+    """Give the file at `path`, if there is one, a second name to come back from."""
+    kept = _kept(path)
+    kept.unlink(missing_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with suppress(FileNotFoundError):
+        kept.hardlink_to(path)
+
+
+def _kept(path: Path) -> Path:
+    return path.with_name(f".{path.name}.fwfeed-old")

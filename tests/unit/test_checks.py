@@ -1,0 +1,217 @@
+"""What firewalld's own check lets pass, and fwfeed's must not (firewalld-facts 5 to 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from fwfeed.checks import check_daemon, check_files
+from fwfeed.config import Config, Inbound, InboundConfig, SetConfig
+from fwfeed.render import Rendered, render
+from tests.unit.builders import candidate, shipped, templates
+
+RESTRICT = Config(inbound=InboundConfig(action=Inbound.RESTRICT))
+LOOP = "{% for entry in ipset.entries %}"
+
+
+def rendered(config: Config | None = None, **overrides: str) -> Rendered:
+    config = config or Config()
+    return render(candidate(config), config, templates(**overrides))
+
+
+def altered(path: str, old: str, new: str, config: Config | None = None) -> Rendered:
+    """Return sound files, but for one text in one of them."""
+    sound = rendered(config)
+    text = sound.files[path].decode()
+    assert text.count(old) >= 1, f"{old} is not in {path}"
+    return replace(sound, files={**sound.files, path: text.replace(old, new, 1).encode()})
+
+
+def problems(files: Rendered, others: Sequence[str] = ()) -> list[str]:
+    return check_files(files, others)
+
+
+@pytest.mark.parametrize("config", [Config(), RESTRICT, Config(inbound=InboundConfig(action=Inbound.LOG))])
+def test_sound_files_have_no_problems(config: Config) -> None:
+    assert problems(rendered(config)) == []
+
+
+def test_an_empty_set_is_sound() -> None:
+    files = render(candidate(Config(), ipv6=()), Config(), templates())
+    assert problems(files) == []
+
+
+def test_a_dangling_ipset_in_a_rule_is_found() -> None:
+    files = altered("policies/fwfeed-outbound.xml", 'ipset="JP6"', 'ipset="GONE"')
+    assert problems(files) == ["policies/fwfeed-outbound.xml: <destination> names ipset 'GONE', which does not exist"]
+
+
+def test_a_dangling_ipset_in_a_zone_is_found() -> None:
+    files = rendered(RESTRICT, zone=shipped("zone").replace("{{ ipset }}", "{{ ipset }}x"))
+    assert problems(files) == [
+        "zones/jp.xml: <source> names ipset 'JPx', which does not exist",
+        "zones/jp.xml: <source> names ipset 'JP6x', which does not exist",
+    ]
+
+
+def test_an_ipset_of_the_administrators_own_is_not_dangling() -> None:
+    files = altered("policies/fwfeed-outbound.xml", 'ipset="JP6"', 'ipset="OWN"')
+    assert problems(files, ["OWN"]) == []
+
+
+def test_the_whole_address_space_is_found() -> None:
+    files = rendered(ipset=shipped("ipset").replace("{{ entry }}", "{{ '0.0.0.0/0' if '.' in entry else entry }}"))
+    assert "ipsets/JP.xml: entry 0.0.0.0/0 is the whole address space" in problems(files)
+    assert not [problem for problem in problems(files) if "JP6" in problem]
+
+
+def test_an_entry_that_is_no_address_is_found() -> None:
+    files = altered("ipsets/JP.xml", "192.0.2.0/24", "banana")
+    assert problems(files) == [
+        "ipsets/JP.xml: entry 'banana' is not an IPv4 address",
+        "ipsets/JP.xml: the entries are not those of the candidate",
+    ]
+
+
+@pytest.mark.parametrize("entry", ["192.0.2.1/24", "192.0.2.0", "192.0.2.0/024", " 192.0.2.0/24", "2001:db8::/32", ""])
+def test_an_entry_in_another_form_is_found(entry: str) -> None:
+    found = problems(altered("ipsets/JP.xml", "192.0.2.0/24", entry))
+    assert found[0].startswith("ipsets/JP.xml: entry '")
+    assert found[1:] == ["ipsets/JP.xml: the entries are not those of the candidate"]
+
+
+def test_overlapping_entries_are_found() -> None:
+    twice = f"{LOOP}\n  <entry>{{{{ entry }}}}</entry>"
+    files = rendered(ipset=shipped("ipset").replace(LOOP, twice))
+    assert problems(files) == [
+        "ipsets/JP.xml: entries overlap: firewalld would fail to load the set",
+        "ipsets/JP6.xml: entries overlap: firewalld would fail to load the set",
+    ]
+
+
+def test_an_entry_inside_another_that_does_not_follow_it_is_found() -> None:
+    more = "<entry>198.51.100.0/25</entry>\n  <entry>192.0.2.64/26</entry>"
+    files = altered("ipsets/JP.xml", "<entry>198.51.100.0/25</entry>", more)
+    assert problems(files) == ["ipsets/JP.xml: entries overlap: firewalld would fail to load the set"]
+
+
+def test_more_entries_than_maxelem_are_found() -> None:
+    files = rendered(ipset=shipped("ipset").replace("{{ ipset.maxelem }}", "1"))
+    assert problems(files) == [
+        "ipsets/JP.xml: 2 entries do not fit into maxelem 1",
+        "ipsets/JP6.xml: 2 entries do not fit into maxelem 1",
+    ]
+
+
+def test_more_entries_than_the_default_maxelem_are_found() -> None:
+    # without the option firewalld takes 65536, which a large country's set does not fit into
+    entries = [f"198.{18 + (i >> 15)}.{(i >> 7) & 255}.{(i & 127) * 2}/32" for i in range(65537)]
+    option = '  <option name="maxelem" value="{{ ipset.maxelem }}"/>\n'
+    files = render(candidate(Config(), entries), Config(), templates(ipset=shipped("ipset").replace(option, "")))
+    assert problems(files) == ["ipsets/JP.xml: 65537 entries do not fit into maxelem 65536"]
+
+
+@pytest.mark.parametrize("room", ["", "many", "-1", "1e6"])
+def test_a_maxelem_that_is_no_number_is_found(room: str) -> None:
+    files = altered("ipsets/JP.xml", 'value="65536"', f'value="{room}"')
+    assert problems(files) == [f"ipsets/JP.xml: 2 entries do not fit into maxelem {room}"]
+
+
+def test_a_rule_of_the_wrong_family_is_found() -> None:
+    files = altered("policies/fwfeed-forwarded.xml", 'family="ipv6"', 'family="ipv4"')
+    assert problems(files) == ["policies/fwfeed-forwarded.xml: a rule of family ipv4 names ipset 'JP6' of IPv6"]
+
+
+def test_a_rule_without_a_family_is_found() -> None:
+    files = altered("policies/fwfeed-outbound.xml", 'rule family="ipv4" ', "rule ")
+    assert problems(files) == ["policies/fwfeed-outbound.xml: a rule of family None names ipset 'JP' of IPv4"]
+
+
+def test_a_set_of_the_wrong_family_is_found() -> None:
+    files = rendered(ipset=shipped("ipset").replace("{{ ipset.family }}", "inet"))
+    assert problems(files) == ["ipsets/JP6.xml: the family option does not say IPv6"]
+
+
+def test_a_set_of_another_type_is_found() -> None:
+    files = altered("ipsets/JP.xml", "hash:net", "hash:ip")
+    assert problems(files) == ['ipsets/JP.xml: the root is not <ipset type="hash:net">']
+
+
+@pytest.mark.parametrize("path", ["ipsets/JP.xml", "policies/fwfeed-outbound.xml"])
+def test_broken_xml_is_found(path: str) -> None:
+    found = problems(altered(path, "</short>", ""))
+    assert found[0].startswith(f"{path}: not well-formed XML: ")
+
+
+def test_an_encoding_that_the_parser_cannot_read_is_found() -> None:
+    found = problems(altered("ipsets/JP.xml", "utf-8", "shift_jis"))
+    assert found[0].startswith("ipsets/JP.xml: ")
+
+
+def test_too_long_a_set_name_is_found() -> None:
+    config = Config(set=SetConfig(name="J" * 32))  # the IPv6 set's name is one longer; the configuration refuses it
+    assert problems(rendered(config)) == [
+        f"ipsets/{'J' * 32}6.xml: firewalld allows names of 32 characters at most",
+    ]
+
+
+@pytest.mark.parametrize(("folder", "length"), [("policies", 18), ("zones", 17)])
+def test_too_long_a_policy_or_zone_name_is_found(folder: str, length: int) -> None:
+    sound = rendered()
+    right, wrong = (f"{folder}/{'x' * n}.xml" for n in (length, length + 1))
+    files = replace(sound, files={**sound.files, right: b"<x/>", wrong: b"<x/>"})
+    assert problems(files) == [f"{wrong}: firewalld allows names of {length} characters at most"]
+
+
+def test_an_entry_that_a_template_drops_is_found() -> None:
+    files = rendered(ipset=shipped("ipset").replace(LOOP, "{% for entry in ipset.entries[1:] %}"))
+    assert problems(files) == [
+        "ipsets/JP.xml: the entries are not those of the candidate",
+        "ipsets/JP6.xml: the entries are not those of the candidate",
+    ]
+
+
+def test_an_entry_that_a_template_adds_is_found() -> None:
+    files = rendered(ipset=shipped("ipset").replace("{% endfor %}", "{% endfor %}\n  <entry>203.0.113.0/24</entry>"))
+    assert problems(files)[0] == "ipsets/JP.xml: the entries are not those of the candidate"
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    files = altered("ipsets/JP.xml", "192.0.2.0/24", "banana")
+    text = files.files["policies/fwfeed-outbound.xml"].decode().replace('"JP6"', '"GONE"').encode()
+    files = replace(files, files={**files.files, "policies/fwfeed-outbound.xml": text})
+    assert len(problems(files)) == 3
+
+
+@pytest.mark.parametrize("value", ["no", "No", "false"])
+def test_a_daemon_that_keeps_old_rules_on_reload_is_refused(value: str) -> None:
+    (problem,) = check_daemon(f"DefaultZone=public\nFlushAllOnReload={value}\n")
+    assert problem.startswith("FlushAllOnReload=no: ")
+
+
+def test_a_daemon_on_iptables_is_refused() -> None:
+    (problem,) = check_daemon("FirewallBackend = iptables\n")
+    assert problem.startswith("FirewallBackend is not nftables")
+
+
+def test_both_problems_of_a_daemon_are_reported() -> None:
+    assert len(check_daemon("FlushAllOnReload=no\nFirewallBackend=iptables\n")) == 2
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        "",
+        "FlushAllOnReload=yes\nFirewallBackend=nftables\n",
+        "# FlushAllOnReload=no\n  #FirewallBackend=iptables\n#\n",
+        "a line without a sign of equality\n",
+    ],
+)
+def test_a_sound_daemon_and_comments_have_no_problems(conf: str) -> None:
+    assert check_daemon(conf) == []
+
+
+def test_the_last_of_two_lines_counts_as_it_does_for_firewalld() -> None:
+    assert check_daemon("FlushAllOnReload=no\nFlushAllOnReload=yes\n") == []
