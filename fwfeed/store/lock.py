@@ -35,12 +35,15 @@ def locked(run: Path, *, wait: float, waiting: Callable[[str], None]) -> Iterato
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    message = f"another fwfeed command has held {path} for {wait:g} s"
-                    raise FwfeedError(message, f"wait for it, or see who it is: fuser {path}") from None
+                    holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "?"
+                    message = f"another fwfeed command (process {holder}) has held {path} for {wait:g} s"
+                    raise FwfeedError(message, f"wait for it, or look at it: ps -fp {holder}") from None
             if not told:
                 waiting(f"waiting for another fwfeed command to end ({path})")
                 told = True
             time.sleep(_POLL_SECONDS)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

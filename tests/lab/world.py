@@ -209,7 +209,7 @@ class World:
         wait_until(self._firewalld_runs, f"firewalld to run, see {self.folder}/firewalld.log")
 
     def _firewalld_runs(self) -> bool:
-        assert self.processes["firewalld"].poll() is None, (self.folder / "firewalld.out").read_text()
+        assert self.processes["firewalld"].poll() is None, (self.folder / "firewalld.log").read_text()
         return self.run("host", SYSTEM_PYTHON, str(TREE / "usr/bin/firewall-cmd"), "--state").returncode == 0
 
     def stop(self, name: str) -> None:

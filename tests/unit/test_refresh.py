@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -348,12 +350,11 @@ def test_a_second_command_waits_for_the_first_and_says_so(made: World) -> None:
 def test_the_lock_goes_with_its_holder(made: World) -> None:
     (made.root / "run").mkdir()
     path = made.root / "run" / "lock"
-    with subprocess.Popen(["flock", path, "-c", "echo held; exec sleep 60"], stdout=subprocess.PIPE) as holder:
+    command = ["flock", path, "-c", "echo held; exec sleep 60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        # killed as a crash would; flock's own descriptor stays with the sleep unless both go
-        holder.kill()
-        subprocess.run(["fuser", "-k", path], capture_output=True, check=False)
+        os.killpg(holder.pid, signal.SIGKILL)  # flock and its sleep both have the lock open
     assert made.run("fetch").code == 0
 
 
