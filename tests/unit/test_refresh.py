@@ -350,7 +350,7 @@ def test_a_second_command_waits_for_the_first_and_says_so(made: World) -> None:
 def test_the_lock_goes_with_its_holder(made: World) -> None:
     (made.root / "run").mkdir()
     path = made.root / "run" / "lock"
-    command = ["flock", path, "-c", "echo held; exec sleep 60"]
+    command = ["flock", str(path), "-c", "echo held; exec sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
