@@ -6,8 +6,9 @@ Only firewalld changes the firewall; the kernel is read with nft, because what f
 from __future__ import annotations
 
 import json
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fwfeed.errors import CheckFailed, FwfeedError
 from fwfeed.prefixes import Family, Prefix, Range, Ranges, merge, parse_address, spans
@@ -23,6 +24,34 @@ _NFT_SECONDS = 60.0
 _CHECK_SECONDS = 120.0
 
 _START = "start it: systemctl start firewalld"
+
+
+class Kind(Enum):
+    """What firewalld has beside sets: the folder of its files, its D-Bus interface, and the methods to read it."""
+
+    POLICY = ("policies", "policy", "getPolicies", "getPolicySettings", "getPolicyByName", "getSettings")
+    ZONE = ("zones", "zone", "getZones", "getZoneSettings2", "getZoneByName", "getSettings2")
+
+    def __init__(self, folder: str, interface: str, names: str, runtime: str, by_name: str, permanent: str) -> None:
+        self.folder = folder
+        self.interface = interface
+        self.names = names
+        self.runtime = runtime
+        self.by_name = by_name
+        self.permanent = permanent
+
+
+class LogRule(NamedTuple):
+    """A rule that logs, as far as it can be told from firewalld's XML and from the kernel alike.
+
+    `protocol` is ip or ip6, `field` saddr or daddr; these and `ipset` are empty for a rule that names no set.
+    """
+
+    protocol: str
+    field: str
+    ipset: str
+    inverted: bool
+    prefix: str
 
 
 class Firewalld:
@@ -51,21 +80,28 @@ class Firewalld:
         """Set the default zone, in the runtime and in firewalld.conf."""
         self._call(_BUS_NAME, "setDefaultZone", zone)
 
-    def policies(self) -> set[str]:
-        """Return the names of the runtime's policies."""
-        return {str(name) for name in self._call(f"{_BUS_NAME}.policy", "getPolicies")}
+    def names(self, kind: Kind) -> set[str]:
+        """Return the names of the runtime's policies or zones."""
+        return {str(name) for name in self._call(f"{_BUS_NAME}.{kind.interface}", kind.names)}
 
-    def zones(self) -> set[str]:
-        """Return the names of the runtime's zones."""
-        return {str(name) for name in self._call(f"{_BUS_NAME}.zone", "getZones")}
+    def drifted(self, kind: Kind, name: str) -> bool:
+        """Return whether the runtime's policy or zone is another than the permanent one, as it was last loaded.
 
-    def _call(self, interface: str, method: str, *arguments: str, timeout: float = _CALL_SECONDS) -> Any:
+        Interfaces do not count: the runtime's zones get some that no file names.
+        """
+        runtime = self._call(f"{_BUS_NAME}.{kind.interface}", kind.runtime, name)
+        path = self._call(f"{_BUS_NAME}.config", kind.by_name, name, path=f"{_PATH}/config")
+        permanent = self._call(f"{_BUS_NAME}.config.{kind.interface}", kind.permanent, path=str(path))
+        return _plain(runtime) != _plain(permanent)
+
+    def _call(
+        self, interface: str, method: str, *arguments: str, path: str = _PATH, timeout: float = _CALL_SECONDS
+    ) -> Any:
         import dbus
 
+        signature = "s" * len(arguments)
         try:
-            return self._bus.call_blocking(
-                _BUS_NAME, _PATH, interface, method, "s" * len(arguments), arguments, timeout=timeout
-            )
+            return self._bus.call_blocking(_BUS_NAME, path, interface, method, signature, arguments, timeout=timeout)
         except dbus.DBusException as error:
             raise _explained(error, method) from None
 
@@ -103,6 +139,33 @@ def parse_nft_set(text: str, family: Family) -> Ranges:
     return merge(_element(element, family) for element in nft_set.get("elem", ()))
 
 
+def kernel_log_rules() -> list[tuple[str, LogRule]]:
+    """Return each logging rule of firewalld's table with the name of its chain. Needs root."""
+    done = run("nft", "--json", "--terse", "list", "table", *_TABLE, timeout=_NFT_SECONDS)
+    if done.code != 0:
+        raise FwfeedError(f"nft cannot read firewalld's table: {done.stderr.strip()}", "run it as root")
+    return parse_nft_log_rules(done.stdout)
+
+
+def parse_nft_log_rules(text: str) -> list[tuple[str, LogRule]]:
+    """Read the logging rules of a table from nft's JSON (libnftables-json(5)), with their chains."""
+    rules = []
+    for entry in json.loads(text)["nftables"]:
+        expressions = entry.get("rule", {}).get("expr", ())
+        prefixes = [expression["log"].get("prefix", "") for expression in expressions if expression.get("log")]
+        if not prefixes:
+            continue
+        found = LogRule("", "", "", inverted=False, prefix=prefixes[0])
+        for expression in expressions:
+            match = expression.get("match", {})
+            payload = match["left"].get("payload") if isinstance(match.get("left"), dict) else None
+            if payload and str(match["right"]).startswith("@"):
+                inverted = match["op"] == "!="
+                found = LogRule(payload["protocol"], payload["field"], match["right"][1:], inverted, found.prefix)
+        rules.append((entry["rule"]["chain"], found))
+    return rules
+
+
 def offline_check(system_config: Path) -> None:
     """Have firewalld's own offline check look at a folder like /etc/firewalld. Raises CheckFailed."""
     done = run("firewall-offline-cmd", "--system-config", str(system_config), "--check-config", timeout=_CHECK_SECONDS)
@@ -125,6 +188,16 @@ def _element(element: Any, family: Family) -> Range:
         return next(spans([prefix], family))
     first, last = element["range"]
     return parse_address(first, family), parse_address(last, family)
+
+
+def _plain(settings: Any) -> dict[str, object]:
+    """Turn a D-Bus dictionary of settings into one that can be compared: order and empty lists mean nothing."""
+    plain: dict[str, object] = {}
+    for key, value in settings.items():
+        comparable = sorted(map(str, value)) if isinstance(value, list) else str(value)
+        if comparable and key != "interfaces":
+            plain[str(key)] = comparable
+    return plain
 
 
 def _explained(error: Any, method: str) -> FwfeedError:

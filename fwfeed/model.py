@@ -153,20 +153,16 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetStatus:
-    """A set as the candidate has it, and whether the kernel has the same."""
-
-    ipset: str
-    family: Family
-    prefixes: int
-    kernel: Kernel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Where things stand. `kernel_note` says why the kernel was not looked at, where it was not."""
+    """Where things stand.
+
+    `problems` says where files, runtime and kernel are not what the generation says: empty is the proof that they
+    are, None that it is not known, and `unknown` why. `pending` is whether the candidate has another set than the
+    generation.
+    """
 
     candidate: Candidate | None
     generation: Generation | None
-    sets: tuple[SetStatus, ...]
-    kernel_note: str
+    pending: bool
+    problems: tuple[str, ...] | None
+    unknown: str

@@ -10,9 +10,10 @@ from fwfeed import firewalld
 from fwfeed.config import Config
 from fwfeed.errors import ConfigError, FwfeedError
 from fwfeed.feeds import special_purpose
-from fwfeed.model import Found, Kernel, SetStatus, Status
+from fwfeed.model import Found, Generation, Kernel, Status
 from fwfeed.prefixes import Family, Prefix, Ranges, find, format_address, format_prefix, merge
-from fwfeed.store import candidates, delegations, generations
+from fwfeed.proof import Content, differences, intended_sets
+from fwfeed.store import candidates, delegations, files, generations
 from fwfeed.store.generations import Generations
 
 
@@ -38,7 +39,7 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
         raise ConfigError(problems, "give single addresses, like 192.0.2.1 or 2001:db8::1")
     state = Path(config.paths.state)
     candidate = candidates.load(state)
-    kernel = {family: _kernel_set(config, family)[0] for family in {family for _, family in parsed}}
+    kernel = {family: _kernel_set(config, family) for family in {family for _, family in parsed}}
     return [
         Found(
             address=format_address(address, family),
@@ -54,35 +55,50 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
 
 
 def status(config: Config) -> Status:
-    """Return where things stand. The kernel's side needs root; without, it is unknown."""
+    """Return where things stand. What the kernel holds is unknown without root, or without firewalld."""
     state = Path(config.paths.state)
+    store = Generations.below(state)
     candidate = candidates.find(state)
-    sets, notes = [], set()
-    for family in Family:
-        held, note = _kernel_set(config, family)
-        notes.add(note)
-        wanted = merge(candidate.ranges(family)) if candidate else []
-        agrees = Kernel.HOLDS if held == wanted else Kernel.LACKS
-        kernel = held if isinstance(held, Kernel) else agrees
-        count = len(candidate.prefixes(family)) if candidate else 0
-        sets.append(SetStatus(ipset=config.set.ipset(family), family=family, prefixes=count, kernel=kernel))
+    generation = generations.current(store.all())
+    content = store.content(generation) if generation else {}
+    installed = {intended.family: intended.ranges for intended in intended_sets(content)}
+    problems, unknown = None, ""
+    if generation is not None:
+        try:
+            problems = tuple(_problems(Path(config.paths.firewalld), generation, content))
+        except FwfeedError as error:
+            unknown = error.message
     return Status(
         candidate=candidate,
-        generation=generations.current(Generations.below(state).all()),
-        sets=tuple(sets),
-        kernel_note="; ".join(sorted(notes - {""})),
+        generation=generation,
+        pending=candidate is not None
+        and any(merge(candidate.ranges(family)) != installed.get(family) for family in Family),
+        problems=problems,
+        unknown=unknown,
     )
 
 
-def _kernel_set(config: Config, family: Family) -> tuple[Ranges | Kernel, str]:
+def _problems(root: Path, generation: Generation, content: Content) -> list[str]:
+    if os.geteuid() != 0:
+        raise FwfeedError("reading what the kernel holds needs root")
+    changed = [
+        f"{root / path} was {'removed' if raw is None else 'changed'} since"
+        for path, digest in generation.files.items()
+        if (raw := files.read(root / path)) is None or generations.digest(raw) != digest
+    ]
+    daemon = firewalld.connect()
+    return changed + differences(daemon, content, generation.default_zone or daemon.default_zone())
+
+
+def _kernel_set(config: Config, family: Family) -> Ranges | Kernel:
     """Return the ranges the kernel holds, or why they are not known."""
     if os.geteuid() != 0:
-        return Kernel.UNKNOWN, "reading the kernel's sets needs root"
+        return Kernel.UNKNOWN
     try:
         held = firewalld.kernel_set(config.set.ipset(family), family)
-    except FwfeedError as error:
-        return Kernel.UNKNOWN, error.message
-    return (Kernel.NO_SET, "") if held is None else (held, "")
+    except FwfeedError:
+        return Kernel.UNKNOWN
+    return Kernel.NO_SET if held is None else held
 
 
 def _holds(held: Ranges | Kernel, address: int) -> Kernel:

@@ -12,13 +12,6 @@ from fwfeed.gates import Verdict
 from fwfeed.model import Candidate, Found, Kernel, Part, Source, Status
 from fwfeed.prefixes import Family, count
 
-_STATUS_KERNEL = {
-    Kernel.HOLDS: "the kernel holds exactly these",
-    Kernel.LACKS: "the kernel holds OTHERS",
-    Kernel.NO_SET: "the kernel has no such set",
-    Kernel.UNKNOWN: "not known whether the kernel holds them",
-}
-
 
 def candidate_lines(candidate: Candidate, config: Config) -> Iterator[str]:
     """Yield the sets with what each origin gave, and the sources."""
@@ -112,26 +105,31 @@ def status_lines(status: Status, config: Config, now: datetime) -> Iterator[str]
         yield "candidate: none yet; run: fwfeed fetch"
     else:
         yield from candidate_lines(status.candidate, config)
-    if status.generation is None:
+    generation = status.generation
+    if generation is None:
         yield "installed: nothing yet; run: fwfeed apply"
+        return
+    newer = "; the candidate has another set: run fwfeed apply" if status.pending else ""
+    yield f"installed: generation {generation.number}, {_age(generation.created, now)} ago{newer}"
+    if status.problems is None:
+        yield f"  not known whether the kernel holds it: {status.unknown}"
+    elif not status.problems:
+        yield "  proved: files, firewalld and the kernel hold exactly this"
     else:
-        yield f"installed: generation {status.generation.number}, {_age(status.generation.created, now)} ago"
-    for nft_set in status.sets:
-        yield f"  {nft_set.ipset}: {_STATUS_KERNEL[nft_set.kernel]}"
-    if status.kernel_note:
-        yield f"  ({status.kernel_note})"
+        yield from (f"  NOT SO: {problem}" for problem in status.problems)
+        yield "  way out: fwfeed apply"
 
 
 def status_json(status: Status) -> dict[str, Any]:
-    """Return where things stand for JSON."""
+    """Return where things stand for JSON; `proved` is null where it is not known."""
     candidate, generation = status.candidate, status.generation
-    return {
-        "candidate": candidate and candidate_json(candidate),
-        "generation": generation and {"number": generation.number, "created": _time(generation.created)},
-        "sets": [
-            {"name": s.ipset, "ip": s.family.value, "prefixes": s.prefixes, "kernel": s.kernel} for s in status.sets
-        ],
+    installed = generation and {
+        "generation": generation.number,
+        "created": _time(generation.created),
+        "proved": None if status.problems is None else not status.problems,
+        "problems": list(status.problems or ()),
     }
+    return {"candidate": candidate and candidate_json(candidate), "installed": installed, "pending": status.pending}
 
 
 def candidate_json(candidate: Candidate) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 
 from fwfeed import firewalld
-from fwfeed.apply.activate import activate, differences, install, stage, swap, verify
+from fwfeed.apply.activate import activate, install, stage, swap, verify
 from fwfeed.apply.plan import Plan, addresses, check, plan
 from fwfeed.config import Config, Inbound
 from fwfeed.errors import FwfeedError, LockoutRefused, RollbackFailed, RolledBack
 from fwfeed.firewalld import Firewalld
 from fwfeed.model import Candidate, Generation, Outcome
 from fwfeed.prefixes import Family, find, merge
+from fwfeed.proof import differences
 from fwfeed.store import files, generations
 from fwfeed.store.generations import Generations
 from fwfeed.store.lock import locked

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
-from fwfeed.apply.plan import Content
 from fwfeed.errors import FwfeedError
-from fwfeed.firewalld import Firewalld, kernel_set
-from fwfeed.prefixes import Family, Ranges, count, merge, parse_prefix, spans, subtract
-from fwfeed.render import IntendedSet
+from fwfeed.firewalld import Firewalld, Kind
+from fwfeed.proof import Content, differences, intended_sets
 from fwfeed.store import files
 
 _POLL_SECONDS = 0.05
@@ -47,7 +43,7 @@ def activate(daemon: Firewalld, default_zone: str) -> None:
     A zone that is about to go must not be the default one when the reload comes, and one that is yet to come cannot
     be before it.
     """
-    if default_zone in daemon.zones():
+    if default_zone in daemon.names(Kind.ZONE):
         _set_default_zone(daemon, default_zone)
         daemon.reload()
     else:
@@ -63,47 +59,6 @@ def verify(daemon: Firewalld, content: Content, default_zone: str) -> None:
         if daemon.state() == "FAILED" or time.monotonic() > deadline:
             raise FwfeedError("\n".join(problems))
         time.sleep(_POLL_SECONDS)
-
-
-def differences(daemon: Firewalld, content: Content, default_zone: str) -> list[str]:
-    """Say where runtime and kernel are not what these files say; an empty list is the proof that they are."""
-    state = daemon.state()
-    problems = [] if state == "RUNNING" else [f"firewalld is in state {state}"]
-    for intended in intended_sets(content):
-        held = kernel_set(intended.name, intended.family)
-        if held is None:
-            problems.append(f"the kernel has no set {intended.name}")
-        elif held != intended.ranges:
-            missing, extra = count(subtract(intended.ranges, held)), count(subtract(held, intended.ranges))
-            problems.append(f"the kernel's set {intended.name} lacks {missing:,} addresses and has {extra:,} too many")
-    for kind, known in (("policies", daemon.policies()), ("zones", daemon.zones())):
-        problems += (f"firewalld does not have {kind}/{name}" for name in _names(content, kind) if name not in known)
-    active = daemon.default_zone()
-    if active != default_zone:
-        problems.append(f"the default zone is {active}, not {default_zone}")
-    return problems
-
-
-def intended_sets(content: Content) -> list[IntendedSet]:
-    """Return the sets that ipset files describe, as the kernel has to hold them."""
-    return [_intended_set(name, content[f"ipsets/{name}.xml"] or b"") for name in _names(content, "ipsets")]
-
-
-def _intended_set(name: str, raw: bytes) -> IntendedSet:
-    tree = ET.fromstring(raw)  # noqa: S314 - a file of ours, which `check` has seen
-    options = {option.get("name"): option.get("value") for option in tree.iter("option")}
-    family = Family.IPV6 if options.get("family") == "inet6" else Family.IPV4
-    prefixes = (parse_prefix(entry.text or "", family) for entry in tree.iter("entry"))
-    ranges: Ranges = merge(spans(prefixes, family))
-    return IntendedSet(name=name, family=family, ranges=ranges)
-
-
-def _names(content: Content, folder: str) -> Iterable[str]:
-    return [
-        path.removeprefix(f"{folder}/").removesuffix(".xml")
-        for path, raw in content.items()
-        if raw is not None and path.startswith(f"{folder}/")
-    ]
 
 
 def _set_default_zone(daemon: Firewalld, zone: str) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +15,13 @@ from fwfeed.config import Config
 from fwfeed.errors import CheckFailed, FwfeedError, Held
 from fwfeed.model import Candidate, Generation
 from fwfeed.prefixes import Family, count
+from fwfeed.proof import Content
 from fwfeed.render import Rendered, render
 from fwfeed.store import candidates, files, generations, templates
 from fwfeed.store.generations import Generations
 
 _CONF = "firewalld.conf"
 _FIREWALLD_DEFAULT_ZONE = "public"
-
-Content = Mapping[str, bytes | None]
-"""Files by their path below /etc/firewalld; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,11 @@ class Generations:
             building.rename(folder)
             files.sync(self.root)
 
+    def content(self, generation: Generation) -> dict[str, bytes | None]:
+        """Return a generation's files as they were rendered."""
+        folder = self.root / _name(generation.number) / "files"
+        return {path: files.read(folder / path) for path in generation.files}
+
     def close(self, generation: Generation, outcome: Outcome, reason: str = "") -> None:
         """Record how a generation ended."""
         path = self.root / _name(generation.number) / _MANIFEST

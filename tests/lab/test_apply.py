@@ -14,6 +14,10 @@ from tests.lab.world import ABROAD, FWFEED, JP, World
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
+RULE = (
+    'rule priority="-2" family="ipv4" destination NOT ipset="JP" '
+    'log prefix="OUTBOUND_FOREIGN " level="info" limit value="10/s"'
+)
 
 
 def table_handle(lab: World) -> str:
@@ -86,12 +90,45 @@ def test_the_real_files_of_japan_with_special_purpose_ranges_reach_the_kernel(la
 
 def test_status_and_the_next_apply_notice_and_heal_a_set_that_was_changed_by_hand(lab: World) -> None:
     assert lab.fwfeed("update").returncode == 0
+    assert "proved: files, firewalld and the kernel hold exactly this" in lab.fwfeed("status").stdout
     lab.firewall_cmd("--ipset=JP", "--remove-entry=198.51.100.0/24")
-    assert "JP: the kernel holds OTHERS" in lab.fwfeed("status").stdout
+    assert "NOT SO: the kernel's set JP lacks 256 addresses and has 0 too many" in lab.fwfeed("status").stdout
+    assert json.loads(lab.fwfeed("status", "--json").stdout)["installed"]["proved"] is False
     assert lab.fwfeed("apply").returncode == 0
     assert lab.kernel_set("JP") == {"198.51.100.0/24"}
-    status = json.loads(lab.fwfeed("status", "--json").stdout)
-    assert [each["kernel"] for each in status["sets"]] == ["holds", "holds"]
+    assert json.loads(lab.fwfeed("status", "--json").stdout)["installed"]["proved"] is True
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "said"),
+    [
+        (
+            ("--policy=fwfeed-outbound", "--remove-rich-rule", RULE),
+            "the kernel lacks the rule of policies/fwfeed-outbound.xml that logs 'OUTBOUND_FOREIGN '",
+        ),
+        (
+            ("--policy=fwfeed-outbound", "--add-service=ssh"),
+            "firewalld's runtime has other settings than policies/fwfeed-outbound.xml",
+        ),
+        (("--zone=jp", "--add-service=ftp"), "firewalld's runtime has other settings than zones/jp.xml"),
+        (("--set-default-zone=public",), "the default zone is public, not log-outbound"),
+        (("--permanent", "--ipset=JP", "--add-entry=192.0.2.0/24"), "ipsets/JP.xml was changed since"),
+    ],
+)
+def test_whatever_else_was_changed_by_hand_is_noticed_and_healed(
+    lab: World, by_hand: tuple[str, ...], said: str
+) -> None:
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("update").returncode == 0
+    files = {path: path.read_bytes() for path in lab.etc.rglob("*.xml")}
+    lab.firewall_cmd(*by_hand)
+    assert said in lab.fwfeed("status").stdout
+    applied = lab.fwfeed("apply")
+    assert applied.returncode == 0, applied.stderr
+    assert "applied generation 2" in applied.stdout
+    assert "proved" in lab.fwfeed("status").stdout
+    assert {path: path.read_bytes() for path in lab.etc.rglob("*.xml")} == files
+    assert lab.firewall_cmd("--get-default-zone") == "log-outbound"
 
 
 def test_a_set_that_gets_another_name_takes_its_old_files_with_it(lab: World) -> None:

@@ -264,6 +264,7 @@ def _network(prefix: str) -> Iterator[None]:
         for name in names:
             _ip("netns", "add", f"{prefix}-{name}")
             _ip("-n", f"{prefix}-{name}", "link", "set", "lo", "up")
+            _ip("netns", "exec", f"{prefix}-{name}", "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
         for neighbour in (JP, ABROAD, CONTAINER):
             inside = f"{prefix}-{neighbour.name}"
             here = f"v{neighbour.name}"
@@ -276,6 +277,10 @@ def _network(prefix: str) -> Iterator[None]:
             _ip("-n", inside, "route", "add", "default", "via", f"{neighbour.ipv6}::1")
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             _ip("netns", "exec", f"{prefix}-host", "sysctl", "-qw", f"{key}=1")
+        # Neighbours that know each other lose no first packet: one sent again would be logged again, and rightly.
+        for neighbour in (JP, ABROAD, CONTAINER):
+            for address in neighbour.addresses:
+                _ip("netns", "exec", f"{prefix}-host", "ping", "-qc1", "-w5", address)
         yield
     finally:
         for name in names:
