@@ -4,7 +4,7 @@ PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO := build/demo/fwfeed.toml
-LAB := build/lab/.ready
+LAB := build/lab/.ready-$(shell id -u)
 
 .PHONY: demo test lint bench lab clean
 

@@ -38,17 +38,26 @@ def check_files(rendered: Rendered, other_sets: Collection[str]) -> list[str]:
             problems += (f"{path}: {problem}" for problem in _check_ipset(trees[path], intended))
             families[intended.name] = intended.family
     for path, tree in trees.items():
+        if path.startswith("policies/"):
+            named = {element.get("ipset") for rule in tree.iter("rule") for element in rule}
+            problems += (f"{path}: no rule names the set {name}" for name in families if name not in named)
         problems += (f"{path}: {problem}" for problem in _check_references(tree, families, other_sets))
     return problems
 
 
-def check_daemon(conf: str) -> list[str]:
-    """Return what in firewalld.conf keeps fwfeed from applying safely."""
-    settings = {}
+def parse_conf(conf: str) -> dict[str, str]:
+    """Read firewalld.conf as firewalld does: of a setting that is there twice, the first counts."""
+    settings: dict[str, str] = {}
     for line in conf.splitlines():
         key, equals, value = line.partition("=")
-        if equals and not key.lstrip().startswith("#"):
-            settings[key.strip()] = value.strip().lower()
+        if equals and not key.lstrip().startswith(("#", ";")):
+            settings.setdefault(key.strip(), value.strip())
+    return settings
+
+
+def check_daemon(conf: str) -> list[str]:
+    """Return what in firewalld.conf keeps fwfeed from applying safely."""
+    settings = {key: value.lower() for key, value in parse_conf(conf).items()}
     problems = []
     if settings.get("FlushAllOnReload", "yes") in {"no", "false"}:
         problems.append(

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,29 +35,35 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    from fwfeed.signals import interruptible
+
+    if sys.stdout is None or sys.stderr is None:  # started with them closed; what is opened next must not become them
+        sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - for as long as the process lives
     # not by set_defaults: a command's own parser would put the defaults over what stood before the command
     defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False)
     arguments = _parser().parse_args(argv, defaults)
     run: Callable[[_Session], int] = arguments.run
     try:
-        code = run(_Session(arguments))
-        _write()  # here and not at exit, where nobody could say what went wrong
+        with interruptible():
+            code = run(_Session(arguments))
+            _write()  # here and not at exit, where nobody could say what went wrong
     except FwfeedError as error:
         for line in error.message.splitlines():
-            print(f"fwfeed: {line}", file=sys.stderr)
+            _say(f"fwfeed: {line}")
         if error.way_out:
-            print(f"fwfeed: way out: {error.way_out}", file=sys.stderr)
+            _say(f"fwfeed: way out: {error.way_out}")
         code = error.code
     except BrokenPipeError:
-        code = ExitCode.DONE  # whoever was reading has seen enough
-    except KeyboardInterrupt:
-        print("fwfeed: interrupted", file=sys.stderr)
+        code = ExitCode.DONE  # whoever was reading the result has seen enough
+    except KeyboardInterrupt as error:
+        _say(f"fwfeed: interrupted{f' by {error}' if str(error) else ''}")
         code = ExitCode.FAILED
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # said above, or not worth saying; the interpreter's exit must not try again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # said above, or not worth saying; the interpreter's exit must not try again and change the exit code
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
 
 
@@ -77,12 +84,12 @@ class _Session:
     def tell(self, line: str) -> None:
         """Show progress: on a terminal or with -v, and never with -q."""
         if not self.arguments.quiet and (self.arguments.verbose or sys.stderr.isatty()):
-            print(line, file=sys.stderr)
+            _say(line)
 
     def note(self, line: str) -> None:
         """Say on stderr how it ended, unless -q."""
         if not self.arguments.quiet:
-            print(line, file=sys.stderr)
+            _say(line)
 
 
 def _load_config(path: Path | None) -> Config:
@@ -98,7 +105,7 @@ def _load_config(path: Path | None) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError([f"{file}: not UTF-8: {error.reason}"]) from None
     except OSError as error:
-        raise ConfigError([f"{file}: {error.strerror}"], "run it as root, or name another file with --config") from None
+        raise ConfigError([f"{file}: {error.strerror}"], "name a file that can be read with --config") from None
 
 
 def _fetch(session: _Session) -> int:
@@ -153,7 +160,7 @@ def _print_plan(session: _Session, planned: Plan, root: Path) -> None:
     zone = planned.default_zone
     if not planned.readable:
         _print([f"{root} cannot be read without root: every file is shown as new"])
-    elif zone.wanted != zone.configured:
+    elif zone.changes:
         _print([f"default zone: {zone.configured} -> {zone.wanted}"])
     _print(report.verdict_lines(planned.verdicts))
     _print(f"IN THE WAY: {root / path} was not written by fwfeed; apply will refuse" for path in planned.clashes)
@@ -165,12 +172,16 @@ def _print_plan(session: _Session, planned: Plan, root: Path) -> None:
 
 def _apply(session: _Session) -> int:
     from fwfeed.apply import apply
-    from fwfeed.sessions import ssh_peer
+    from fwfeed.sessions import ssh_session
 
-    applied = apply(session.config, now=session.now, ssh_peer=ssh_peer(), tell=session.tell)
+    applied = apply(session.config, now=session.now, ssh=ssh_session(), tell=session.tell)
+    for warning in applied.warnings:
+        session.note(f"warning: {warning}")
     generation = applied.generation
     if session.json:
-        _print_json({"generation": generation and generation.number, "seconds": round(applied.seconds, 3)})
+        seconds = round(applied.seconds, 3)
+        number = generation and generation.number
+        _print_json({"generation": number, "seconds": seconds, "warnings": list(applied.warnings)})
     elif generation is None:
         _print(["nothing to do: the kernel holds what it should"])
     else:
@@ -181,8 +192,10 @@ def _apply(session: _Session) -> int:
 
 
 def _update(session: _Session) -> int:
+    from fwfeed.apply import require_root
     from fwfeed.refresh import refresh
 
+    require_root()  # before the candidate is replaced, not after
     refresh(session.config, now=session.now, tell=session.tell)
     return _apply(session)
 
@@ -234,6 +247,12 @@ def _status(session: _Session) -> int:
     else:
         _print(report.status_lines(status, session.config, session.now))
     return ExitCode.DONE
+
+
+def _say(line: str) -> None:
+    """Write a line to stderr. That it cannot be written must not stop what is being done, least of all a rollback."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -26,6 +26,9 @@ _CHECK_SECONDS = 120.0
 _START = "start it: systemctl start firewalld"
 
 
+_Settings = dict[str, list[str]]
+
+
 class Kind(Enum):
     """What firewalld has beside sets: the folder of its files, its D-Bus interface, and the methods to read it."""
 
@@ -89,10 +92,35 @@ class Firewalld:
 
         Interfaces do not count: the runtime's zones get some that no file names.
         """
+        runtime, permanent = self._settings(kind, name)
+        return runtime != permanent
+
+    def runtime_only(self, kind: Kind, name: str) -> list[str]:
+        """Return what a policy or zone admits in the runtime, but not in its file: a reload drops it."""
+        runtime, permanent = self._settings(kind, name)
+        return [
+            f"{kind.interface} {name}: {element}"
+            for key in ("services", "ports", "source_ports", "protocols", "sources", "rules_str", "rich_rules")
+            for element in runtime.get(key, ())
+            if element not in permanent.get(key, ()) and (not key.startswith("r") or "accept" in element)
+        ]
+
+    def service_ports(self, service: str) -> list[tuple[str, str]]:
+        """Return the (port or first-last, protocol) pairs of a service."""
+        settings = self._call(_BUS_NAME, "getServiceSettings2", service)
+        return [(str(port), str(protocol)) for port, protocol in settings.get("ports", ())]
+
+    def bound_interfaces(self) -> dict[str, str]:
+        """Return the zone of each interface that is in one."""
+        active = self._call(f"{_BUS_NAME}.zone", "getActiveZones")
+        return {str(name): str(zone) for zone, members in active.items() for name in members.get("interfaces", ())}
+
+    def _settings(self, kind: Kind, name: str) -> tuple[_Settings, _Settings]:
+        """Return the runtime's and the permanent settings of a policy or zone."""
         runtime = self._call(f"{_BUS_NAME}.{kind.interface}", kind.runtime, name)
         path = self._call(f"{_BUS_NAME}.config", kind.by_name, name, path=f"{_PATH}/config")
         permanent = self._call(f"{_BUS_NAME}.config.{kind.interface}", kind.permanent, path=str(path))
-        return _plain(runtime) != _plain(permanent)
+        return _plain(runtime), _plain(permanent)
 
     def _call(
         self, interface: str, method: str, *arguments: str, path: str = _PATH, timeout: float = _CALL_SECONDS
@@ -124,13 +152,20 @@ def connect() -> Firewalld:
 
 
 def kernel_set(name: str, family: Family) -> Ranges | None:
-    """Return the ranges that the kernel holds in a set, or None where it has no such set. Needs root."""
+    """Return the ranges that the kernel holds in a set, or None where it has no such set. Needs root.
+
+    Raises FwfeedError for a set of another kind than ours: of another family, or of more than addresses.
+    """
     done = run("nft", "--json", "list", "set", *_TABLE, name, timeout=_NFT_SECONDS)
     if done.code != 0:
         if "No such file or directory" in done.stderr:
             return None
         raise FwfeedError(f"nft cannot read the kernel's set {name}: {done.stderr.strip()}", "run it as root")
-    return parse_nft_set(done.stdout, family)
+    try:
+        return parse_nft_set(done.stdout, family)
+    except (ValueError, KeyError, TypeError):
+        message = f"the kernel's set {name} is not a set of IPv{family.value} addresses"
+        raise FwfeedError(message, "it is somebody else's: choose another set.name") from None
 
 
 def parse_nft_set(text: str, family: Family) -> Ranges:
@@ -190,13 +225,17 @@ def _element(element: Any, family: Family) -> Range:
     return parse_address(first, family), parse_address(last, family)
 
 
-def _plain(settings: Any) -> dict[str, object]:
+def _plain(settings: Any) -> _Settings:
     """Turn a D-Bus dictionary of settings into one that can be compared: order and empty lists mean nothing."""
-    plain: dict[str, object] = {}
+    plain = {}
     for key, value in settings.items():
-        comparable = sorted(map(str, value)) if isinstance(value, list) else str(value)
-        if comparable and key != "interfaces":
-            plain[str(key)] = comparable
+        elements = (
+            [" ".join(map(str, e)) if isinstance(e, tuple) else str(e) for e in value if e]
+            if isinstance(value, list)
+            else [str(value)]
+        )
+        if elements and key != "interfaces":
+            plain[str(key)] = sorted(elements)
     return plain
 
 

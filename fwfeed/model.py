@@ -114,12 +114,13 @@ class Outcome(StrEnum):
 class Generation:
     """What a manifest says.
 
-    `files` maps paths below /etc/firewalld to sha256, `addresses` counts by family. `default_zone` is the zone
-    this generation made the default, and `replaced_zone` the one that was default before fwfeed ever changed it;
-    both None where fwfeed has not touched it.
+    `root` is the folder it was made for, /etc/firewalld; `files` maps paths below it to sha256, `addresses` counts by
+    family. `default_zone` is the zone this generation made the default, and `replaced_zone` the one that was default
+    before fwfeed ever changed it; both None where fwfeed has not touched it.
     """
 
     number: int
+    root: str
     created: datetime
     outcome: Outcome
     reason: str

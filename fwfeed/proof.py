@@ -7,10 +7,11 @@ held is read from the kernel. Nothing here changes anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address, ip_network
 from xml.etree import ElementTree as ET
 
 from fwfeed.firewalld import Firewalld, Kind, LogRule, kernel_log_rules, kernel_set
-from fwfeed.prefixes import Family, count, merge, parse_prefix, spans, subtract
+from fwfeed.prefixes import Family, Range, count, merge, subtract
 from fwfeed.render import IntendedSet
 
 Content = Mapping[str, bytes | None]
@@ -20,8 +21,11 @@ _FIELDS = {"source": "saddr", "destination": "daddr"}
 _TRUE = frozenset({"yes", "true"})  # as firewalld reads it
 
 
-def differences(daemon: Firewalld, content: Content, default_zone: str) -> list[str]:
-    """Say where runtime and kernel are not what these files say; an empty list is the proof that they are."""
+def differences(daemon: Firewalld, content: Content, default_zone: str | None) -> list[str]:
+    """Say where runtime and kernel are not what these files say; an empty list is the proof that they are.
+
+    `default_zone` None stands for any. Raises ValueError for a file of a set that is none.
+    """
     state = daemon.state()
     problems = [] if state == "RUNNING" else [f"firewalld is in state {state}"]
     for intended in intended_sets(content):
@@ -45,7 +49,7 @@ def differences(daemon: Firewalld, content: Content, default_zone: str) -> list[
             lacking = [rule for rule in _log_rules(content[path] or b"") if rule not in in_kernel]
             problems += (f"the kernel lacks the rule of {path} that logs {rule.prefix!r}" for rule in lacking)
     active = daemon.default_zone()
-    if active != default_zone:
+    if default_zone not in (None, active):
         problems.append(f"the default zone is {active}, not {default_zone}")
     return problems
 
@@ -59,8 +63,17 @@ def _intended_set(name: str, raw: bytes) -> IntendedSet:
     tree = ET.fromstring(raw)  # noqa: S314 - a file of ours, which `check` has seen
     options = {option.get("name"): option.get("value") for option in tree.iter("option")}
     family = Family.IPV6 if options.get("family") == "inet6" else Family.IPV4
-    prefixes = (parse_prefix(entry.text or "", family) for entry in tree.iter("entry"))
-    return IntendedSet(name=name, family=family, ranges=merge(spans(prefixes, family)))
+    entries = (_entry(entry.text or "") for entry in tree.iter("entry"))
+    return IntendedSet(name=name, family=family, ranges=merge(entries))
+
+
+def _entry(text: str) -> Range:
+    """Read an entry as firewalld takes it: more than fwfeed writes, for files that were edited since."""
+    first, dash, last = text.strip().partition("-")
+    if dash:
+        return int(ip_address(first)), int(ip_address(last))
+    network = ip_network(first)
+    return int(network.network_address), int(network.broadcast_address)
 
 
 def _log_rules(raw: bytes) -> Iterator[LogRule]:

@@ -59,7 +59,7 @@ def status(config: Config) -> Status:
     state = Path(config.paths.state)
     store = Generations.below(state)
     candidate = candidates.find(state)
-    generation = generations.current(store.all())
+    generation = generations.current(store.all(Path(config.paths.firewalld)))
     content = store.content(generation) if generation else {}
     installed = {intended.family: intended.ranges for intended in intended_sets(content)}
     problems, unknown = None, ""
@@ -87,7 +87,7 @@ def _problems(root: Path, generation: Generation, content: Content) -> list[str]
         if (raw := files.read(root / path)) is None or generations.digest(raw) != digest
     ]
     daemon = firewalld.connect()
-    return changed + differences(daemon, content, generation.default_zone or daemon.default_zone())
+    return changed + differences(daemon, content, generation.default_zone)
 
 
 def _kernel_set(config: Config, family: Family) -> Ranges | Kernel:

@@ -47,7 +47,7 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
     cache = Cache(Path(config.paths.cache))
     database_path = delegations.path(state)
     wanted = recipe(config)
-    with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=tell), files.Staging() as staging:
+    with locked(candidates.folder(state), wait=LOCK_SECONDS, waiting=tell), files.Staging() as staging:
         try:
             previous = candidates.find(state)
         except FwfeedError:  # damaged, or of another version of fwfeed: it is about to be replaced

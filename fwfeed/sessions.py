@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _VARIABLE = b"SSH_CONNECTION="
 
 
-def ssh_peer(proc: Path = Path("/proc")) -> str | None:
-    """Return the address this command was started from over SSH, or None.
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An SSH session as sshd tells it: the peer's address as text, and the port it reached here.
+
+    `port` 0 stands for one that sshd could not tell.
+    """
+
+    peer: str
+    port: int
+
+
+def ssh_session(proc: Path = Path("/proc")) -> Session | None:
+    """Return the SSH session that this command was started from, or None.
 
     sshd says it in SSH_CONNECTION (ssh(1)). sudo takes that away from what it starts, so the environments of this
     process's ancestors are looked at as well, which root may.
@@ -21,8 +33,10 @@ def ssh_peer(proc: Path = Path("/proc")) -> str | None:
         except OSError:
             continue
         for variable in variables:
-            if variable.startswith(_VARIABLE) and len(variable) > len(_VARIABLE):
-                return variable.removeprefix(_VARIABLE).split()[0].decode(errors="replace").partition("%")[0]
+            fields = variable.removeprefix(_VARIABLE).decode(errors="replace").split()
+            if variable.startswith(_VARIABLE) and fields:
+                port = fields[3] if len(fields) == 4 else ""
+                return Session(fields[0].partition("%")[0], int(port) if port.isdecimal() and len(port) < 6 else 0)
     return None
 
 

@@ -1,34 +1,44 @@
 """The privileged half: gate, render, check, swap, activate, verify, and commit or roll back.
 
-`plan` works out what to do and changes nothing (`render --dry-run` and `fwfeed check` are made of it), `activate` has
-the steps. Nothing here reaches the network: what is installed is the candidate, and that is checked again.
+`plan` works out what to do and changes nothing (`render --dry-run` and `fwfeed check` are made of it), `guard` says
+whether it may be done now, and `activate` has the steps. Nothing here reaches the network: what is installed is the
+candidate, and that is checked again.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from fwfeed import firewalld
 from fwfeed.apply.activate import activate, install, stage, swap, verify
+from fwfeed.apply.guard import (
+    require_nothing_dropped,
+    require_ready,
+    require_root,
+    require_way_in,
+    runtime_only,
+    unrestricted,
+)
 from fwfeed.apply.plan import Plan, addresses, check, plan
-from fwfeed.config import Config, Inbound
-from fwfeed.errors import FwfeedError, LockoutRefused, RollbackFailed, RolledBack
-from fwfeed.firewalld import Firewalld
-from fwfeed.model import Candidate, Generation, Outcome
-from fwfeed.prefixes import Family, find, merge
+from fwfeed.config import Config
+from fwfeed.errors import FwfeedError, RollbackFailed, RolledBack
+from fwfeed.firewalld import Firewalld, Kind
+from fwfeed.model import Generation, Outcome
 from fwfeed.proof import differences
+from fwfeed.sessions import Session
+from fwfeed.signals import undisturbed
 from fwfeed.store import files, generations
 from fwfeed.store.generations import Generations
 from fwfeed.store.lock import locked
 
-__all__ = ["Applied", "Plan", "apply", "check", "plan"]
+__all__ = ["Applied", "Plan", "apply", "check", "plan", "require_root"]
 
 LOCK_SECONDS = 60.0
+_FALLBACK_ZONE = "public"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,60 +47,55 @@ class Applied:
 
     plan: Plan
     generation: Generation | None
+    warnings: tuple[str, ...]
     seconds: float
 
 
-def apply(config: Config, *, now: datetime, ssh_peer: str | None, tell: Callable[[str], None]) -> Applied:
+def apply(config: Config, *, now: datetime, ssh: Session | None, tell: Callable[[str], None]) -> Applied:
     """Make firewalld hold the candidate, and prove that the kernel does.
 
-    `ssh_peer` is the address the operator is logged in from; `tell` gets lines of progress. Raises CheckFailed, Held,
-    LockoutRefused or another FwfeedError with nothing changed; RolledBack when it failed half way and all is as
-    before; RollbackFailed when putting things back failed too.
+    `ssh` is the session of whoever asks for it; `tell` gets lines of progress. Raises CheckFailed, Held,
+    LockoutRefused or another FwfeedError with nothing changed; RolledBack when it failed half way and what was
+    installed before is back; RollbackFailed when putting it back failed too.
     """
-    if os.geteuid() != 0:
-        raise FwfeedError("this changes the firewall and needs root", "sudo fwfeed apply")
+    require_root()
     started = time.monotonic()
     with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=tell):
         planned = plan(config)
         daemon = firewalld.connect()
-        _require_ready(daemon)
-        wanted = planned.default_zone.wanted
-        if not planned.changes and not differences(daemon, planned.rendered.files, wanted):
-            return Applied(plan=planned, generation=None, seconds=time.monotonic() - started)
-        check(config, planned)
-        _require_way_in(config, planned.candidate, ssh_peer)
-        generation = _carry_out(config, planned, daemon, now, tell)
-        return Applied(plan=planned, generation=generation, seconds=time.monotonic() - started)
+        require_ready(daemon)
+        generation = None
+        warnings = []
+        if not _is_settled(planned) or differences(daemon, planned.rendered.files, planned.default_zone.wanted):
+            planned, lost_zone = _with_existing_zone(planned, daemon)
+            check(config, planned)
+            require_way_in(config, planned, daemon, ssh)
+            dropped = runtime_only(planned, daemon)
+            require_nothing_dropped(dropped, ssh)
+            generation = _carry_out(config, planned, daemon, now, tell)
+            warnings = [*lost_zone, *(f"the reload dropped what only the runtime had: {each}" for each in dropped)]
+        warnings += unrestricted(config, daemon)
+        seconds = time.monotonic() - started
+        return Applied(plan=planned, generation=generation, warnings=tuple(warnings), seconds=seconds)
 
 
-def _require_ready(daemon: Firewalld) -> None:
-    state = daemon.state()
-    if state == "INIT":
-        raise FwfeedError("firewalld is still starting", "try again in a moment")
-    if state != "RUNNING":
-        message = f"firewalld is in state {state}: its own configuration did not load"
-        raise FwfeedError(message, "see journalctl -u firewalld, correct it, and: systemctl restart firewalld")
-    if daemon.panic():
-        raise FwfeedError("firewalld is in panic mode and drops every packet", "firewall-cmd --panic-off")
+def _is_settled(planned: Plan) -> bool:
+    """Return whether the current generation is on disk as it should be, and no crash lies between."""
+    current = generations.current(planned.generations)
+    digests = {path: generations.digest(content) for path, content in planned.rendered.files.items()}
+    unfinished = generations.unfinished(planned.generations)
+    return not planned.changes and not unfinished and current is not None and current.files == digests
 
 
-def _require_way_in(config: Config, candidate: Candidate, ssh_peer: str | None) -> None:
-    """Refuse to shut out the administrator who is logged in over SSH right now."""
-    if config.inbound.action is not Inbound.RESTRICT or ssh_peer is None:
-        return
-    import netaddr
-
-    peer = netaddr.IPAddress(ssh_peer)
-    family = Family(peer.version)
-    inside = find(merge(candidate.ranges(family)), int(peer)) is not None
-    where, key = ("inside", "services") if inside else ("outside", "foreign_services")
-    admitted = config.inbound.services if inside else config.inbound.foreign_services
-    if "ssh" not in admitted:
-        raise LockoutRefused(
-            f"you are logged in from {peer}, {where} the set {config.set.name}, "
-            'and inbound.action = "restrict" would not let you in again',
-            f'add {peer} to set.include, or "ssh" to inbound.{key}',
-        )
+def _with_existing_zone(planned: Plan, daemon: Firewalld) -> tuple[Plan, list[str]]:
+    """Return the plan with a default zone that there is, and a warning where the one to give back is gone."""
+    wanted = planned.default_zone.wanted
+    if wanted is None or wanted in planned.rendered.zones or wanted in daemon.names(Kind.ZONE):
+        return planned, []
+    zone = replace(planned.default_zone, wanted=_FALLBACK_ZONE)
+    return replace(planned, default_zone=zone), [
+        f"zone {wanted}, the default before fwfeed, is gone: {_FALLBACK_ZONE} takes its place"
+    ]
 
 
 def _carry_out(
@@ -99,7 +104,7 @@ def _carry_out(
     root = Path(config.paths.firewalld)
     store = Generations.below(Path(config.paths.state))
     zone_before = daemon.default_zone()
-    generation = _new_generation(planned, now)
+    generation = _new_generation(planned, root, store, now)
     with files.Staging() as staging:
         stage(staging, root, planned.changes)
         store.write(generation, planned.rendered.files)
@@ -111,24 +116,39 @@ def _carry_out(
             verify(daemon, planned.rendered.files, planned.default_zone.wanted)
             store.close(generation, Outcome.APPLIED)
         except BaseException as error:
-            tell("that failed; putting back what was there before")
-            try:
-                swap(root, {path: planned.installed[path] for path in planned.changes})
-                activate(daemon, zone_before)
-                verify(daemon, planned.installed, zone_before)
-                store.close(generation, Outcome.ROLLED_BACK, str(error))
-            except FwfeedError as second:
-                message = f"the apply failed: {error}\nand so did putting things back: {second}"
-                raise RollbackFailed(message, "see journalctl -u firewalld, then: fwfeed apply") from error
-            if isinstance(error, FwfeedError):
-                raise RolledBack(f"{error.message}\nrolled back: all is as before", error.way_out) from error
+            with undisturbed():
+                reason = f"interrupted by {error}" if isinstance(error, KeyboardInterrupt) else str(error)
+                _roll_back(root, planned, daemon, zone_before, store, generation, reason)
+            if isinstance(error, FwfeedError | KeyboardInterrupt):
+                way_out = error.way_out if isinstance(error, FwfeedError) else ""
+                raise RolledBack(f"{reason}\nrolled back: what was installed before is back", way_out) from error
             raise
     return generation
 
 
-def _new_generation(planned: Plan, now: datetime) -> Generation:
+def _roll_back(
+    root: Path,
+    planned: Plan,
+    daemon: Firewalld,
+    zone_before: str,
+    store: Generations,
+    generation: Generation,
+    reason: str,
+) -> None:
+    try:
+        swap(root, {path: planned.installed[path] for path in planned.changes})
+        activate(daemon, zone_before)
+        verify(daemon, planned.installed, zone_before)
+        store.close(generation, Outcome.ROLLED_BACK, reason)
+    except Exception as error:
+        message = f"the apply failed: {reason}\nand so did putting things back: {error or type(error).__name__}"
+        raise RollbackFailed(message, "see journalctl -u firewalld, correct it, then: fwfeed apply") from error
+
+
+def _new_generation(planned: Plan, root: Path, store: Generations, now: datetime) -> Generation:
     return Generation(
-        number=max((generation.number for generation in planned.generations), default=0) + 1,
+        number=store.next_number(),
+        root=str(root),
         created=now,
         outcome=Outcome.PENDING,
         reason="",

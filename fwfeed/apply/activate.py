@@ -37,13 +37,15 @@ def install(staging: files.Staging, root: Path, content: Content) -> None:
             files.remove(root / path)
 
 
-def activate(daemon: Firewalld, default_zone: str) -> None:
-    """Have firewalld read its files again, with this default zone.
+def activate(daemon: Firewalld, default_zone: str | None) -> None:
+    """Have firewalld read its files again, with this default zone, or the one it has.
 
     A zone that is about to go must not be the default one when the reload comes, and one that is yet to come cannot
     be before it.
     """
-    if default_zone in daemon.names(Kind.ZONE):
+    if default_zone is None:
+        daemon.reload()
+    elif default_zone in daemon.names(Kind.ZONE):
         _set_default_zone(daemon, default_zone)
         daemon.reload()
     else:
@@ -51,7 +53,7 @@ def activate(daemon: Firewalld, default_zone: str) -> None:
         _set_default_zone(daemon, default_zone)
 
 
-def verify(daemon: Firewalld, content: Content, default_zone: str) -> None:
+def verify(daemon: Firewalld, content: Content, default_zone: str | None) -> None:
     """Wait until runtime and kernel hold what these files say. Raises FwfeedError, with what is missing, if in vain."""
     sets = intended_sets(content)
     deadline = time.monotonic() + _SETTLE_SECONDS + sum(len(s.ranges) for s in sets) / _ENTRIES_A_SECOND

@@ -13,7 +13,7 @@ from fwfeed import checks, firewalld, gates
 from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.errors import CheckFailed, FwfeedError, Held
-from fwfeed.model import Candidate, Generation
+from fwfeed.model import Candidate, Generation, Outcome
 from fwfeed.prefixes import Family, count
 from fwfeed.proof import Content
 from fwfeed.render import Rendered, render
@@ -26,11 +26,19 @@ _FIREWALLD_DEFAULT_ZONE = "public"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefaultZone:
-    """The default zone as configured and as wanted, and the one to give back once fwfeed needs none of its own."""
+    """The default zone as configured and as wanted, and the one to give back once fwfeed needs none of its own.
+
+    `wanted` None: it is none of fwfeed's business.
+    """
 
     configured: str
-    wanted: str
+    wanted: str | None
     replaced: str | None
+
+    @property
+    def changes(self) -> bool:
+        """Whether an apply would change it."""
+        return self.wanted not in (None, self.configured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class Plan:
     installed: Content
     clashes: tuple[str, ...]
     default_zone: DefaultZone
-    generations: tuple[Generation, ...]
+    generations: list[Generation]
     verdicts: tuple[gates.Verdict, ...]
 
     @property
@@ -69,7 +77,7 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
         message = "the candidate was compiled for other settings of [set] or [sources] than the configuration has now"
         raise FwfeedError(message, "run: fwfeed fetch")
     rendered = render(candidate, config, templates.load(Path(config.paths.templates)))
-    history = Generations.below(state).all() if elsewhere is None else []
+    history = Generations.below(state).all(root) if elsewhere is None else []
     owned = generations.owned(history)
     paths = sorted(owned | set(rendered.files))
     readable = os.access(root, os.R_OK | os.X_OK) or not root.exists()
@@ -85,10 +93,10 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
         clashes=tuple(
             path
             for path, old in installed.items()
-            if old is not None and path not in owned and old != rendered.files.get(path)
+            if (root / path).is_symlink() or (old is not None and path not in owned and old != rendered.files.get(path))
         ),
-        default_zone=_default_zone(conf.decode(errors="replace"), rendered, current),
-        generations=tuple(history),
+        default_zone=_default_zone(conf.decode(errors="replace"), rendered, history),
+        generations=history,
         verdicts=tuple(gates.judge_addresses(before, addresses(candidate), config.gates)),
     )
 
@@ -107,7 +115,7 @@ def check(config: Config, planned: Plan) -> None:
         others = {path.stem for path in root.glob("ipsets/*.xml")}
     problems += checks.check_files(planned.rendered, others)
     if problems:
-        raise CheckFailed(problems, "move the file away, or choose another set.name" if planned.clashes else "")
+        raise CheckFailed(problems, "move the file in the way elsewhere" if planned.clashes else "")
     if planned.verdicts:
         raise Held(
             "\n".join(verdict.reason for verdict in planned.verdicts),
@@ -116,17 +124,18 @@ def check(config: Config, planned: Plan) -> None:
     with tempfile.TemporaryDirectory(prefix="fwfeed-check-") as folder:
         staged = Path(folder) / "firewalld"
         with files.explained("copy", root):
-            shutil.copytree(root, staged)
+            shutil.copytree(root, staged, symlinks=True)
             for path, content in planned.changes.items():
                 (staged / path).parent.mkdir(exist_ok=True)
                 if content is None:
                     (staged / path).unlink()
                 else:
                     (staged / path).write_bytes(content)
-            zone = planned.default_zone
-            if zone.wanted != zone.configured:
-                with (staged / _CONF).open("a") as file:
-                    file.write(f"\nDefaultZone={zone.wanted}\n")
+            if planned.default_zone.changes:
+                line = f"DefaultZone={planned.default_zone.wanted}"
+                pattern = r"^[ \t]*DefaultZone[ \t]*=.*$"
+                changed, found = re.subn(pattern, line, conf, count=1, flags=re.MULTILINE)
+                (staged / _CONF).write_text(changed if found else f"{conf}\n{line}\n")
         firewalld.offline_check(staged)
 
 
@@ -135,14 +144,14 @@ def addresses(candidate: Candidate) -> dict[Family, int]:
     return {family: count(candidate.ranges(family)) for family in Family}
 
 
-def _default_zone(conf: str, rendered: Rendered, current: Generation | None) -> DefaultZone:
-    found = re.findall(r"^\s*DefaultZone\s*=\s*(\S+)", conf, re.MULTILINE)
-    configured = found[-1] if found else _FIREWALLD_DEFAULT_ZONE
-    ours, replaced = (current.default_zone, current.replaced_zone) if current else (None, None)
+def _default_zone(conf: str, rendered: Rendered, history: list[Generation]) -> DefaultZone:
+    configured = checks.parse_conf(conf).get("DefaultZone") or _FIREWALLD_DEFAULT_ZONE
+    # an unfinished generation may have come far enough to change it
+    last = next((each for each in reversed(history) if each.outcome is not Outcome.ROLLED_BACK), None)
+    ours, replaced = (last.default_zone, last.replaced_zone) if last else (None, None)
     if rendered.default_zone is not None:
-        return DefaultZone(
-            configured=configured, wanted=rendered.default_zone, replaced=configured if ours is None else replaced
-        )
-    if configured == ours and replaced is not None:
-        return DefaultZone(configured=configured, wanted=replaced, replaced=None)
-    return DefaultZone(configured=configured, wanted=configured, replaced=None)
+        if ours is None:
+            replaced = configured if configured != rendered.default_zone else _FIREWALLD_DEFAULT_ZONE
+        return DefaultZone(configured=configured, wanted=rendered.default_zone, replaced=replaced)
+    given_back = replaced or _FIREWALLD_DEFAULT_ZONE
+    return DefaultZone(configured=configured, wanted=given_back if configured == ours else None, replaced=None)

@@ -12,18 +12,20 @@ from fwfeed.store import files
 _SIZE_CAP = 64 << 20
 
 
+def folder(state: Path) -> Path:
+    """Return the folder of what a refresh makes: the only one below the state folder that its user need own."""
+    return state / "candidate"
+
+
 def path(state: Path) -> Path:
     """Return the candidate's file below a state folder."""
-    return state / "candidate.json"
+    return folder(state) / "candidate.json"
 
 
 def find(state: Path) -> Candidate | None:
     """Return the candidate, or None where there is none yet. Raises FwfeedError for one that is damaged."""
     file = path(state)
-    with files.explained("read", file):
-        if file.exists() and file.stat().st_size > _SIZE_CAP:
-            raise FwfeedError(f"{file}: larger than a candidate can be", "remove it and run: fwfeed fetch")
-    raw = files.read(file)
+    raw = files.read_untrusted(file, _SIZE_CAP)
     return None if raw is None else codec.load(raw, file=str(file))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Delegation, Snapshot, Source
 from fwfeed.prefixes import Family
-from fwfeed.store import files
+from fwfeed.store import candidates, files
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;  -- the file is built aside and renamed into place, or thrown away
@@ -34,14 +34,14 @@ BEGIN;
 
 def path(state: Path) -> Path:
     """Return the database's file below a state folder."""
-    return state / "delegations.sqlite"
+    return candidates.folder(state) / "delegations.sqlite"
 
 
 _ROWS = 40
 
 
 class Writer:
-    """Fills a new database; made by `rewriting`."""
+    """Fills a new database; made by `building`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

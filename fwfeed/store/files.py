@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,38 @@ def read(path: Path) -> bytes | None:
             return None
 
 
+def read_untrusted(path: Path, cap: int) -> bytes | None:
+    """Return the bytes of a file that somebody with less rights may have made, or None where there is none.
+
+    Raises FwfeedError for a link, for anything but a regular file (a pipe would block), and over `cap` bytes.
+    """
+    with explained("read", path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            raw = file.read(cap + 1) if regular else b""
+    if not regular or len(raw) > cap:
+        raise FwfeedError(f"{path}: not a regular file of at most {cap:,} bytes", "remove it and run: fwfeed fetch")
+    return raw
+
+
+def require_own(path: Path) -> None:
+    """Refuse a folder that somebody else could have filled: for what root is to trust. Raises FwfeedError."""
+    if os.geteuid() != 0:
+        return
+    for folder in (path, path.parent):
+        try:
+            status = folder.lstat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            message = f"{folder} must be a folder of root's that nobody else can write"
+            raise FwfeedError(message, f"chown root: {folder}; chmod go-w {folder}")
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents."""
     with explained("make the folder", path):
@@ -72,7 +105,7 @@ class Staging:
         with explained("write", path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
-                os.fchmod(file.fileno(), FILE_MODE)
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode) if path.exists() else FILE_MODE)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from fwfeed.candidate import recipe_from_json, recipe_to_json
 from fwfeed.errors import FwfeedError
@@ -23,6 +24,7 @@ from fwfeed.prefixes import Family
 from fwfeed.store import files
 
 _MANIFEST = "manifest.json"
+_PATH = re.compile(r"(ipsets|policies|zones)/[A-Za-z0-9_-]+\.xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,24 @@ class Generations:
         """Return the generations of a state folder."""
         return cls(state / "generations")
 
-    def all(self) -> list[Generation]:
-        """Return every generation, oldest first."""
+    def all(self, root: Path) -> list[Generation]:
+        """Return every generation that was made for this folder, oldest first.
+
+        Raises FwfeedError for a damaged manifest, and for a folder of generations that is not root's alone.
+        """
+        files.require_own(self.root)
         with files.explained("read", self.root):
             try:
                 names = sorted(path.name for path in self.root.iterdir())
             except FileNotFoundError:
                 return []
-        return [self._read(name) for name in names if re.fullmatch(r"\d{6}", name)]
+        read = [self._read(name) for name in names if re.fullmatch(r"\d{6}", name)]
+        return [generation for generation in read if generation.root == str(root)]
+
+    def next_number(self) -> int:
+        """Return the number for a new generation, whatever folder it is for."""
+        names = [path.name for path in self.root.iterdir()] if self.root.exists() else []
+        return max((int(name) for name in names if re.fullmatch(r"\d{6}", name)), default=0) + 1
 
     def write(self, generation: Generation, content: Mapping[str, bytes]) -> None:
         """Store a new generation with its files, whole or not at all."""
@@ -76,20 +88,12 @@ class Generations:
         try:
             if raw is None:
                 raise ValueError("it is missing")
-            document = json.loads(raw)
-            return Generation(
-                number=int(name),
-                created=datetime.fromisoformat(document["created"]),
-                outcome=Outcome(document["outcome"]),
-                reason=document["reason"],
-                recipe=recipe_from_json(document["recipe"]),
-                addresses=MappingProxyType({family: document["addresses"][str(family.value)] for family in Family}),
-                files=MappingProxyType(dict(document["files"])),
-                default_zone=document["default_zone"],
-                replaced_zone=document["replaced_zone"],
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            generation = _load(int(name), json.loads(raw))
+            if _dump(generation) != raw:
+                raise ValueError("it has more or other values than fwfeed writes")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FwfeedError(f"{path}: not a manifest: {error}", "restore it from a backup") from None
+        return generation
 
 
 def current(generations: list[Generation]) -> Generation | None:
@@ -98,17 +102,21 @@ def current(generations: list[Generation]) -> Generation | None:
     return applied[-1] if applied else None
 
 
-def owned(generations: list[Generation]) -> set[str]:
-    """Return the paths below /etc/firewalld that may be replaced or removed, because fwfeed wrote what lies there.
-
-    These are the files of the current generation, and of any that was begun since and did not end. Older manifests
-    prove nothing: a path that fwfeed has given up may be somebody else's by now.
-    """
+def unfinished(generations: list[Generation]) -> list[Generation]:
+    """Return the generations that were begun after the current one and have no end: a crash left them so."""
     newest = current(generations)
     since = newest.number if newest else 0
-    begun = [generation for generation in generations if generation.outcome is Outcome.PENDING]
-    ours = [generation for generation in begun if generation.number > since] + ([newest] if newest else [])
-    return {path for generation in ours for path in generation.files}
+    return [each for each in generations if each.outcome is Outcome.PENDING and each.number > since]
+
+
+def owned(generations: list[Generation]) -> set[str]:
+    """Return the paths that may be replaced or removed, because fwfeed wrote what lies there.
+
+    These are the files of the current generation and of unfinished ones. Older manifests prove nothing: a path that
+    fwfeed has given up may be somebody else's by now.
+    """
+    newest = current(generations)
+    return {path for each in [*unfinished(generations), *([newest] if newest else [])] for path in each.files}
 
 
 def digest(raw: bytes) -> str:
@@ -120,8 +128,33 @@ def _name(number: int) -> str:
     return f"{number:06d}"
 
 
+def _load(number: int, document: Any) -> Generation:
+    """Read a manifest. Raises ValueError, KeyError, TypeError or AttributeError."""
+    paths, addresses = dict(document["files"]), dict(document["addresses"])
+    if not all(_PATH.fullmatch(path) and re.fullmatch(r"[0-9a-f]{64}", sha256) for path, sha256 in paths.items()):
+        raise ValueError("it names files that fwfeed does not write")
+    if not all(type(count) is int and count >= 0 for count in addresses.values()):
+        raise ValueError("it has counts that are none")
+    created = datetime.fromisoformat(document["created"])
+    if created.tzinfo is None:
+        raise ValueError("its time has no zone")
+    return Generation(
+        number=number,
+        root=document["root"],
+        created=created,
+        outcome=Outcome(document["outcome"]),
+        reason=document["reason"],
+        recipe=recipe_from_json(document["recipe"]),
+        addresses=MappingProxyType({family: addresses[str(family.value)] for family in Family}),
+        files=MappingProxyType(paths),
+        default_zone=document["default_zone"],
+        replaced_zone=document["replaced_zone"],
+    )
+
+
 def _dump(generation: Generation) -> bytes:
     document = {
+        "root": generation.root,
         "created": generation.created.astimezone(UTC).isoformat(timespec="seconds"),
         "outcome": generation.outcome,
         "reason": generation.reason,

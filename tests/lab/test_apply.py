@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import subprocess
+import time
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -201,7 +205,7 @@ def test_a_file_of_somebody_else_is_never_overwritten(lab: World) -> None:
     refused = lab.fwfeed("apply")
     assert refused.returncode == 1
     assert f"{lab.etc}/ipsets/JP.xml: not written by fwfeed, and in its way" in refused.stderr
-    assert "way out: move the file away, or choose another set.name" in refused.stderr
+    assert "way out: move the file in the way elsewhere" in refused.stderr
     assert lab.snapshot() == before
 
 
@@ -229,8 +233,10 @@ def test_a_reference_that_firewalld_lets_pass_is_refused_before_anything_changes
 @pytest.mark.parametrize("setting", ["FlushAllOnReload=no", "FirewallBackend=iptables"])
 def test_a_firewalld_that_cannot_be_applied_to_safely_is_refused(lab: World, setting: str) -> None:
     assert lab.fwfeed("fetch").returncode == 0
-    with (lab.etc / "firewalld.conf").open("a") as file:
-        file.write(f"{setting}\n")
+    conf = lab.etc / "firewalld.conf"
+    key = setting.partition("=")[0]
+    conf.write_text(re.sub(rf"^{key}=.*$", setting, conf.read_text(), flags=re.MULTILINE))
+    assert setting in conf.read_text()
     before = lab.snapshot()
     refused = lab.fwfeed("apply")
     assert refused.returncode == 1
@@ -273,8 +279,8 @@ def test_a_foreign_administrator_is_not_locked_out_and_a_domestic_one_may_restri
     for peer, here in zip(ABROAD.addresses, (f"{ABROAD.ipv4}.1", f"{ABROAD.ipv6}::1"), strict=True):
         refused = lab.fwfeed("apply", env={"SSH_CONNECTION": f"{peer} 50000 {here} 22"})
         assert refused.returncode == 5
-        assert f"you are logged in from {peer}, outside the set JP" in refused.stderr
-        assert f"add {peer} to set.include" in refused.stderr
+        assert f"you are logged in from {peer} to port 22, outside the set JP" in refused.stderr
+        assert f"add a service with that port to inbound.foreign_services, or {peer} to set.include" in refused.stderr
         assert lab.snapshot() == before
     # sudo takes SSH_CONNECTION away from fwfeed, but not from the shell it was typed in
     command = f'env -u SSH_CONNECTION "{FWFEED}" --config "{lab.folder}/fwfeed.toml" apply; exit $?'
@@ -288,25 +294,14 @@ def test_a_foreign_administrator_is_not_locked_out_and_a_domestic_one_may_restri
 
 
 def test_an_apply_that_firewalld_cannot_load_is_rolled_back(lab: World) -> None:
-    """A set of the administrator's own, of the other family, in a rule: both checks pass it, the reload does not."""
-    (lab.etc / "ipsets/OFFICE.xml").write_text(
-        '<ipset type="hash:net"><option name="family" value="inet6"/><entry>2001:db8:9::/48</entry></ipset>\n'
-    )
-    lab.firewall_cmd("--reload")
     assert lab.fwfeed("update").returncode == 0
+    broken_policy(lab)
     before = lab.kernel_set("JP"), {path: path.read_bytes() for path in lab.etc.rglob("*.xml")}
     lab.publish("apnic|JP|ipv4|192.0.2.0|16|20110811|assigned|A3")
-    override(
-        lab,
-        "policy.xml.j2",
-        "{% for rule in policy.rules %}",
-        '<rule family="ipv4" priority="-3"><destination ipset="OFFICE"/><accept/></rule>\n'
-        "{% for rule in policy.rules %}",
-    )
     failed = lab.fwfeed("update")
     assert failed.returncode == 4, failed.stderr
     assert (lab.kernel_set("JP"), {path: path.read_bytes() for path in lab.etc.rglob("*.xml")}) == before
-    assert "rolled back: all is as before" in failed.stderr
+    assert "rolled back: what was installed before is back" in failed.stderr
     assert lab.firewall_cmd("--state") == "running"
 
 
@@ -339,3 +334,238 @@ def test_a_full_disk_stops_an_apply_before_anything_changes(lab: World) -> None:
         assert lab.snapshot() == before
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def test_an_ssh_port_that_restrict_would_not_admit_is_noticed(lab: World) -> None:
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("fetch").returncode == 0
+    before = lab.snapshot()
+    refused = lab.fwfeed("apply", env={"SSH_CONNECTION": f"{JP.addresses[0]} 50000 {JP.ipv4}.1 2222"})
+    assert refused.returncode == 5
+    assert f"you are logged in from {JP.addresses[0]} to port 2222, inside the set JP" in refused.stderr
+    assert lab.snapshot() == before
+    unknown = lab.fwfeed("apply", env={"SSH_CONNECTION": "UNKNOWN 65535 UNKNOWN 65535"})
+    assert unknown.returncode == 5
+    assert "does not say from where ('UNKNOWN')" in unknown.stderr
+    assert lab.snapshot() == before
+
+
+def test_what_only_the_runtime_admits_is_not_dropped_under_a_session(lab: World) -> None:
+    assert lab.fwfeed("fetch").returncode == 0
+    lab.firewall_cmd("--add-port=2222/tcp")
+    before = lab.snapshot()
+    session = {"SSH_CONNECTION": f"{JP.addresses[0]} 50000 {JP.ipv4}.1 2222"}
+    refused = lab.fwfeed("apply", env=session)
+    assert refused.returncode == 5
+    assert "zone public: 2222 tcp" in refused.stderr
+    assert lab.snapshot() == before
+    unattended = lab.fwfeed("apply")
+    assert unattended.returncode == 0
+    assert "warning: the reload dropped what only the runtime had: zone public: 2222 tcp" in unattended.stderr
+    lab.firewall_cmd("--permanent", "--add-port=2222/tcp")
+    lab.firewall_cmd("--reload")
+    lab.publish("apnic|JP|ipv4|192.0.2.0|16|20110811|assigned|A3")
+    assert lab.fwfeed("update", env=session).returncode == 0
+
+
+def test_an_interface_that_restrict_does_not_reach_is_named(lab: World) -> None:
+    lab.configure(inbound='action = "restrict"')
+    lab.firewall_cmd("--permanent", "--zone=public", f"--add-interface=v{ABROAD.name}")
+    lab.firewall_cmd("--reload")
+    updated = lab.fwfeed("update")
+    assert updated.returncode == 0, updated.stderr
+    assert f"warning: interface v{ABROAD.name} is bound to zone public" in updated.stderr
+
+
+def broken_policy(lab: World) -> None:
+    """Have the next apply fail after its files are in place: both checks pass this, the reload does not."""
+    (lab.etc / "ipsets/OFFICE.xml").write_text(
+        '<ipset type="hash:net"><option name="family" value="inet6"/><entry>2001:db8:9::/48</entry></ipset>\n'
+    )
+    lab.firewall_cmd("--reload")
+    rule = '<rule family="ipv4" priority="-3"><destination ipset="OFFICE"/><accept/></rule>\n'
+    loop = "{% for rule in policy.rules %}"
+    override(lab, "policy.xml.j2", loop, rule + loop)
+
+
+def test_a_failed_restrict_gives_files_zone_and_sets_back(lab: World) -> None:
+    lab.firewall_cmd("--set-default-zone=work")
+    assert lab.fwfeed("update").returncode == 0
+    before = {path: path.read_bytes() for path in lab.etc.rglob("*") if path.is_file()}
+    broken_policy(lab)
+    lab.configure(inbound='action = "restrict"')
+    failed = lab.fwfeed("apply")
+    assert failed.returncode == 4, failed.stderr
+    after = {path: path.read_bytes() for path in before}
+    assert after == before
+    assert lab.firewall_cmd("--get-default-zone") == "work"
+    assert "jp" not in lab.firewall_cmd("--get-zones").split()
+    assert lab.kernel_set("JP") == {"198.51.100.0/24"}
+    status = json.loads(lab.fwfeed("status", "--json").stdout)["installed"]
+    assert (status["generation"], status["proved"]) == (1, True)
+
+
+def test_a_set_edited_through_firewalld_does_not_stop_a_rollback(lab: World) -> None:
+    assert lab.fwfeed("update").returncode == 0
+    lab.firewall_cmd("--permanent", "--ipset=JP", "--add-entry=192.0.2.9")
+    edited = (lab.etc / "ipsets/JP.xml").read_bytes()
+    broken_policy(lab)
+    failed = lab.fwfeed("apply")
+    assert failed.returncode == 4, failed.stderr
+    assert (lab.etc / "ipsets/JP.xml").read_bytes() == edited
+    assert lab.kernel_set("JP") == {"192.0.2.9", "198.51.100.0/24"}
+
+
+def test_a_rollback_that_fails_says_so(lab: World) -> None:
+    """An ipset of the administrator's that firewalld accepts in its check and fails to load (firewalld#1344)."""
+    assert lab.fwfeed("fetch").returncode == 0
+    (lab.etc / "ipsets/OTHER.xml").write_text(
+        '<ipset type="hash:net"><entry>192.0.2.0/24</entry><entry>192.0.2.0/25</entry></ipset>\n'
+    )
+    failed = lab.fwfeed("apply")
+    assert failed.returncode == 6, failed.stderr
+    assert "the apply failed: " in failed.stderr
+    assert "and so did putting things back: " in failed.stderr
+    assert not list(lab.etc.glob("ipsets/JP*"))
+    (lab.etc / "ipsets/OTHER.xml").unlink()
+    lab.stop("firewalld")
+    lab.start_firewalld()
+    assert lab.fwfeed("apply").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_mid_apply_is_a_failure_that_is_rolled_back(lab: World, number: signal.Signals) -> None:
+    """Told to stop as soon as its first file is in place; being told again must not stop the rollback."""
+    assert lab.fwfeed("fetch").returncode == 0
+    before = {path: path.read_bytes() for path in lab.etc.rglob("*") if path.is_file()}
+    command = ["ip", "netns", "exec", lab.namespace("host"), FWFEED, f"--config={lab.folder}/fwfeed.toml", "apply"]
+    with subprocess.Popen(command, env=lab.environment, stderr=subprocess.PIPE, text=True) as process:
+        while not (lab.etc / "ipsets/JP.xml").exists() and process.poll() is None:
+            time.sleep(0.001)
+        for _ in range(2):
+            os.kill(process.pid, number)
+            time.sleep(0.05)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == 4, said
+    assert f"interrupted by {number.name}" in said
+    assert {path: path.read_bytes() for path in lab.etc.rglob("*") if path.is_file()} == before
+    assert lab.run("host", "nft", "list", "set", "inet", "firewalld", "JP").returncode != 0
+
+
+@pytest.mark.parametrize("code", [0, 4])
+def test_a_lost_terminal_changes_nothing_about_the_outcome(lab: World, code: int) -> None:
+    assert lab.fwfeed("fetch").returncode == 0
+    if code:
+        broken_policy(lab)
+    apply = f'"{FWFEED}" -v --config "{lab.folder}/fwfeed.toml" apply'
+    done = lab.run("host", "bash", "-c", f"{apply} 2>&1 >/dev/null | head -c1 >/dev/null; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == code
+    assert (lab.etc / "ipsets/JP.xml").exists() is (code == 0)
+    assert lab.firewall_cmd("--state") == "running"
+
+
+def test_an_apply_that_was_killed_is_finished_by_the_next(lab: World) -> None:
+    """Killed between its files and its reload: nothing on disk is left to do, and yet all is."""
+    assert lab.fwfeed("update").returncode == 0
+    lab.configure(outbound='prefix = "ABROAD "')
+    command = ["ip", "netns", "exec", lab.namespace("host"), FWFEED, f"--config={lab.folder}/fwfeed.toml", "apply"]
+    policy = lab.etc / "policies/fwfeed-outbound.xml"
+    with subprocess.Popen(command, env=lab.environment) as process:
+        while "ABROAD" not in policy.read_text():
+            time.sleep(0.0005)
+        process.kill()
+    finished = lab.fwfeed("apply")
+    assert finished.returncode == 0, finished.stderr
+    assert "applied generation 3" in finished.stdout
+    assert "proved" in lab.fwfeed("status").stdout
+    assert 'log prefix "ABROAD "' in lab.run("host", "nft", "list", "ruleset").stdout
+
+
+def test_a_killed_restrict_can_still_be_switched_off(lab: World) -> None:
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("fetch").returncode == 0
+    command = ["ip", "netns", "exec", lab.namespace("host"), FWFEED, f"--config={lab.folder}/fwfeed.toml", "apply"]
+    conf = lab.etc / "firewalld.conf"
+    with subprocess.Popen(command, env=lab.environment) as process:
+        while "DefaultZone=log-outbound" not in conf.read_text() and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+    lab.configure()
+    applied = lab.fwfeed("apply")
+    assert applied.returncode == 0, applied.stderr
+    assert lab.firewall_cmd("--get-default-zone") == "public"
+    assert not (lab.etc / "zones/log-outbound.xml").exists()
+
+
+def test_a_default_zone_that_is_gone_is_not_given_back(lab: World) -> None:
+    lab.firewall_cmd("--permanent", "--new-zone=mine")
+    lab.firewall_cmd("--reload")
+    lab.firewall_cmd("--set-default-zone=mine")
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("update").returncode == 0
+    lab.firewall_cmd("--permanent", "--delete-zone=mine")
+    lab.firewall_cmd("--reload")
+    lab.configure()
+    applied = lab.fwfeed("apply")
+    assert applied.returncode == 0, applied.stderr
+    assert "warning: zone mine, the default before fwfeed, is gone: public takes its place" in applied.stderr
+    assert lab.firewall_cmd("--get-default-zone") == "public"
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../outside.xml", "ipsets/../../x.xml", "firewalld.conf"])
+def test_a_manifest_that_names_other_files_is_refused(lab: World, path: str) -> None:
+    assert lab.fwfeed("update").returncode == 0
+    manifest = lab.folder / "state/generations/000001/manifest.json"
+    document = json.loads(manifest.read_text())
+    document["files"][path] = "0" * 64
+    manifest.write_text(json.dumps(document, indent=1) + "\n")
+    before = lab.snapshot()
+    for command in ("apply", "check", "status"):
+        refused = lab.fwfeed(command)
+        assert refused.returncode == 1
+        assert f"{manifest}: not a manifest: it names files that fwfeed does not write" in refused.stderr
+    assert lab.snapshot() == before
+
+
+def test_generations_that_others_could_have_written_are_refused(lab: World) -> None:
+    assert lab.fwfeed("update").returncode == 0
+    folder = lab.folder / "state/generations"
+    for mode, owner in ((0o777, 0), (0o755, 65534)):
+        folder.chmod(mode)
+        os.chown(folder, owner, -1)
+        before = lab.snapshot()
+        refused = lab.fwfeed("apply")
+        assert refused.returncode == 1
+        assert f"{folder} must be a folder of root's that nobody else can write" in refused.stderr
+        assert lab.snapshot() == before
+    os.chown(folder, 0, -1)
+    assert lab.fwfeed("apply").returncode == 0
+
+
+def test_a_candidate_that_is_no_file_does_not_hang_an_apply(lab: World) -> None:
+    assert lab.fwfeed("update").returncode == 0
+    candidate = lab.folder / "state/candidate/candidate.json"
+    candidate.unlink()
+    os.mkfifo(candidate)
+    refused = lab.fwfeed("apply")
+    assert refused.returncode == 1
+    assert f"{candidate}: not a regular file" in refused.stderr
+
+
+@pytest.mark.parametrize("kind", ["hash:mac", "hash:ip,port"])
+def test_a_set_of_somebody_elses_by_our_name_is_no_traceback(lab: World, kind: str) -> None:
+    assert lab.fwfeed("fetch").returncode == 0
+    lab.firewall_cmd("--permanent", "--new-ipset=JP", f"--type={kind}")
+    lab.firewall_cmd(
+        "--permanent",
+        "--ipset=JP",
+        "--add-entry=" + ("02:00:00:00:00:01" if kind == "hash:mac" else "192.0.2.1,tcp:80"),
+    )
+    lab.firewall_cmd("--reload")
+    before = lab.snapshot()
+    for command, code in (("apply", 1), ("lookup 192.0.2.1", 0), ("status", 0)):
+        ended = lab.fwfeed(*command.split())
+        assert ended.returncode == code, ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert lab.snapshot() == before

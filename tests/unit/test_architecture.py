@@ -40,6 +40,7 @@ EDGES: Mapping[str, frozenset[str]] = {
     "process": frozenset(),
     "firewalld": frozenset({"process"}),
     "sessions": frozenset(),
+    "signals": frozenset(),
     "proof": frozenset({"firewalld"}),
 }
 USE_CASES = ("refresh", "apply", "query")

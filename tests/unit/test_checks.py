@@ -45,7 +45,20 @@ def test_an_empty_set_is_sound() -> None:
 
 def test_a_dangling_ipset_in_a_rule_is_found() -> None:
     files = altered("policies/fwfeed-outbound.xml", 'ipset="JP6"', 'ipset="GONE"')
-    assert problems(files) == ["policies/fwfeed-outbound.xml: <destination> names ipset 'GONE', which does not exist"]
+    assert problems(files) == [
+        "policies/fwfeed-outbound.xml: no rule names the set JP6",
+        "policies/fwfeed-outbound.xml: <destination> names ipset 'GONE', which does not exist",
+    ]
+
+
+def test_a_policy_that_a_template_leaves_without_rules_is_found() -> None:
+    start, end = "{% for rule in policy.rules %}", "{% endfor %}"
+    files = rendered(policy=shipped("policy").replace(start, "{% for rule in [] %}"))
+    assert end in shipped("policy")
+    assert [problem for problem in problems(files) if "fwfeed-outbound" in problem] == [
+        "policies/fwfeed-outbound.xml: no rule names the set JP",
+        "policies/fwfeed-outbound.xml: no rule names the set JP6",
+    ]
 
 
 def test_a_dangling_ipset_in_a_zone_is_found() -> None:
@@ -58,7 +71,7 @@ def test_a_dangling_ipset_in_a_zone_is_found() -> None:
 
 def test_an_ipset_of_the_administrators_own_is_not_dangling() -> None:
     files = altered("policies/fwfeed-outbound.xml", 'ipset="JP6"', 'ipset="OWN"')
-    assert problems(files, ["OWN"]) == []
+    assert problems(files, ["OWN"]) == ["policies/fwfeed-outbound.xml: no rule names the set JP6"]
 
 
 def test_the_whole_address_space_is_found() -> None:
@@ -162,7 +175,9 @@ def test_too_long_a_policy_or_zone_name_is_found(folder: str, length: int) -> No
     sound = rendered()
     right, wrong = (f"{folder}/{'x' * n}.xml" for n in (length, length + 1))
     files = replace(sound, files={**sound.files, right: b"<x/>", wrong: b"<x/>"})
-    assert problems(files) == [f"{wrong}: firewalld allows names of {length} characters at most"]
+    assert [problem for problem in problems(files) if "no rule" not in problem] == [
+        f"{wrong}: firewalld allows names of {length} characters at most"
+    ]
 
 
 def test_an_entry_that_a_template_drops_is_found() -> None:
@@ -182,7 +197,7 @@ def test_every_problem_is_reported_at_once() -> None:
     files = altered("ipsets/JP.xml", "192.0.2.0/24", "banana")
     text = files.files["policies/fwfeed-outbound.xml"].decode().replace('"JP6"', '"GONE"').encode()
     files = replace(files, files={**files.files, "policies/fwfeed-outbound.xml": text})
-    assert len(problems(files)) == 3
+    assert len(problems(files)) == 4
 
 
 @pytest.mark.parametrize("value", ["no", "No", "false"])
@@ -213,5 +228,6 @@ def test_a_sound_daemon_and_comments_have_no_problems(conf: str) -> None:
     assert check_daemon(conf) == []
 
 
-def test_the_last_of_two_lines_counts_as_it_does_for_firewalld() -> None:
-    assert check_daemon("FlushAllOnReload=no\nFlushAllOnReload=yes\n") == []
+def test_the_first_of_two_lines_counts_as_it_does_for_firewalld() -> None:
+    assert check_daemon("FlushAllOnReload=yes\nFlushAllOnReload=no\n") == []
+    assert len(check_daemon("FlushAllOnReload=no\nFlushAllOnReload=yes\n")) == 1

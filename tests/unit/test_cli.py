@@ -140,7 +140,7 @@ def test_a_bad_configuration_exits_2_with_every_problem_on_stderr(tmp_path: Path
 @pytest.mark.parametrize("command", [["render"], ["render", "--dry-run"], ["list"], ["check"], ["lookup", "192.0.2.1"]])
 def test_without_a_candidate_the_way_out_is_to_fetch(command: Sequence[str], made: World) -> None:
     before = snapshot(made.root)
-    said = f"fwfeed: {made.state / 'candidate.json'} does not exist yet\nfwfeed: way out: run: fwfeed fetch\n"
+    said = f"fwfeed: {made.state / 'candidate/candidate.json'} does not exist yet\nfwfeed: way out: run: fwfeed fetch\n"
     assert made.run(*command) == Ended(1, "", said)
     assert snapshot(made.root) == before
 
@@ -271,6 +271,7 @@ def test_output_refuses_a_file_that_is_there_also_once_a_generation_was_applied(
     Generations.below(ready.state).write(
         Generation(
             number=1,
+            root=str(ready.firewalld),
             created=datetime.now(UTC),
             outcome=Outcome.APPLIED,
             reason="",

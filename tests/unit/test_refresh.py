@@ -48,8 +48,12 @@ def test_a_good_run_leaves_the_files_the_candidate_and_the_database(made: World)
         for registry in ("apnic", "ripencc")
         for name in (file_name(registry), f"{file_name(registry)}.md5", "meta.json")
     }
-    assert {path.name for path in made.state.iterdir()} == {"candidate.json", "delegations.sqlite"}
-    candidate = json.loads((made.state / "candidate.json").read_text(encoding="utf-8"))
+    assert {path.name for path in (made.state / "candidate").iterdir()} == {
+        "candidate.json",
+        "delegations.sqlite",
+        "lock",
+    }
+    candidate = json.loads((made.state / "candidate" / "candidate.json").read_text(encoding="utf-8"))
     assert candidate["ipv4"] == ["198.51.100.0/24"]
     assert candidate["ipv6"] == ["2001:db8:1::/48"]
 
@@ -70,7 +74,9 @@ def test_the_cache_is_a_mirror_for_another_host(made: World, tmp_path: Path) -> 
 def test_everything_left_behind_can_be_read_by_anyone_and_written_by_the_owner(made: World) -> None:
     fetched(made)
     left = [path for root in (made.cache, made.state) for path in root.rglob("*") if path.is_file()]
-    assert {path.stat().st_mode & 0o777 for path in left} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in left if path.name != "lock"} == {0o644}
+    # whoever could open the lock could hold it
+    assert (made.state / "candidate" / "lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_second_run_without_a_change_writes_nothing(made: World) -> None:
@@ -98,7 +104,9 @@ def test_a_change_of_the_configuration_alone_changes_the_set(made: World) -> Non
     assert made.run("list").out == "203.0.113.0/24\n2001:db8:2::/48\n"
 
 
-@pytest.mark.parametrize("lost", ["state/candidate.json", "state/delegations.sqlite", f"cache/apnic/{APNIC}"])
+@pytest.mark.parametrize(
+    "lost", ["state/candidate/candidate.json", "state/candidate/delegations.sqlite", f"cache/apnic/{APNIC}"]
+)
 def test_what_was_lost_comes_back_though_no_file_changed(lost: str, made: World) -> None:
     fetched(made)
     before = (made.root / lost).read_bytes()
@@ -231,7 +239,7 @@ def test_a_bad_file_at_the_first_time_leaves_no_file_behind(spoil: Spoil, said: 
     spoil(made)
     assert_refused(made.run("fetch"), said)
     left = [path for root in (made.cache, made.state) for path in root.rglob("*") if path.is_file()]
-    assert left == []
+    assert [path.name for path in left] == ["lock"]
 
 
 def test_the_reasons_of_all_bad_registries_are_told(made: World) -> None:
@@ -275,21 +283,22 @@ def test_after_a_refusal_a_good_file_is_taken(made: World) -> None:
     assert "198.18.0.0/16" in made.run("list").out
 
 
-@pytest.mark.parametrize("name", ["cache", "state", "run"])
+@pytest.mark.parametrize("name", ["cache", "state"])
 def test_a_file_in_the_place_of_a_folder_fails_with_a_way_out(name: str, made: World) -> None:
     # the tests run as root too, whom no mode keeps out
     (made.root / name).write_text("not a folder", encoding="utf-8")
-    before = snapshot(made.cache, made.state, made.published, folders=False)
+    made.publish("apnic", delegated("apnic", JAPAN))
+    before = snapshot(made.cache, made.published, folders=False)
     ended = made.run("fetch")
     assert ended.code == 1
     assert re.search(rf"^fwfeed: cannot [a-z ]+ {made.root / name}", ended.err)
     assert "Traceback" not in ended.err
     assert (made.root / name).read_text(encoding="utf-8") == "not a folder"
-    assert snapshot(made.cache, made.state, made.published, folders=False) == before
+    assert snapshot(made.cache, made.published, folders=False) == before
     assert "fwfeed: way out: " in ended.err
 
 
-@pytest.mark.parametrize("name", ["cache", "state", "run"])
+@pytest.mark.parametrize("name", ["cache", "state"])
 def test_a_folder_where_none_can_be_made_fails_with_a_way_out(name: str, made: World) -> None:
     made.configure(paths=f'{name} = "/proc/fwfeed/{name}"')
     ended = made.run("fetch")
@@ -302,22 +311,22 @@ def test_a_folder_where_none_can_be_made_fails_with_a_way_out(name: str, made: W
 @pytest.mark.parametrize("name", ["candidate.json", "delegations.sqlite"])
 def test_a_folder_in_the_place_of_a_file_fails_and_leaves_the_other_files(name: str, made: World) -> None:
     fetched(made)
-    (made.state / name).unlink()
-    (made.state / name).mkdir()
+    (made.state / "candidate" / name).unlink()
+    (made.state / "candidate" / name).mkdir()
     made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=2))
     before = kept(made)
     ended = made.run("fetch")
     assert ended.code == 1
-    assert str(made.state / name) in ended.err
+    assert str(made.state / "candidate" / name) in ended.err
     assert kept(made) == before
 
 
 def test_a_damaged_candidate_is_told_by_who_reads_it_and_mended_by_the_next_fetch(made: World) -> None:
     fetched(made)
-    (made.state / "candidate.json").write_text("{}", encoding="utf-8")
+    (made.state / "candidate" / "candidate.json").write_text("{}", encoding="utf-8")
     ended = made.run("list")
     assert ended.code == 1
-    assert f"fwfeed: {made.state / 'candidate.json'}: not a candidate: " in ended.err
+    assert f"fwfeed: {made.state / 'candidate/candidate.json'}: not a candidate: " in ended.err
     assert "way out: remove it and run: fwfeed fetch" in ended.err
     assert made.run("fetch").code == 0
     assert made.run("list").out == "198.51.100.0/24\n2001:db8:1::/48\n"
@@ -332,8 +341,8 @@ def test_a_set_that_would_be_empty_is_refused_and_nothing_changes(made: World) -
 
 
 def test_a_second_command_waits_for_the_first_and_says_so(made: World) -> None:
-    (made.root / "run").mkdir()
-    with (made.root / "run" / "lock").open("w") as lock:
+    (made.state / "candidate").mkdir(parents=True)
+    with (made.state / "candidate" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         release = threading.Timer(1.0, fcntl.flock, (lock, fcntl.LOCK_UN))
         started = time.monotonic()
@@ -342,14 +351,14 @@ def test_a_second_command_waits_for_the_first_and_says_so(made: World) -> None:
         took = time.monotonic() - started
         release.join()
     assert ended.code == 0
-    assert f"waiting for another fwfeed command to end ({made.root}/run/lock)" in ended.err
+    assert f"waiting for another fwfeed command to end ({made.state}/candidate/lock)" in ended.err
     assert ended.err.count("waiting for another") == 1
     assert took >= 0.9
 
 
 def test_the_lock_goes_with_its_holder(made: World) -> None:
-    (made.root / "run").mkdir()
-    path = made.root / "run" / "lock"
+    (made.state / "candidate").mkdir(parents=True)
+    path = made.state / "candidate" / "lock"
     command = ["flock", str(path), "-c", "echo held; exec sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
         assert holder.stdout is not None
