@@ -228,33 +228,37 @@ def _read_ipv4(place: _Place, rows: list[_Row]) -> list[Delegation]:
         for index, row in enumerate(rows):
             _address(place, Resource.IPV4, index, row[1])
         raise
+    firsts = struct.unpack(f">{len(rows)}I", octets)
     sizes = {value: int(value) for value in {row[2] for row in rows}}
-    new = tuple.__new__  # what Delegation() comes to, in a third of its time
-    delegations = []
-    for index, (first, row) in enumerate(zip(struct.unpack(f">{len(rows)}I", octets), rows, strict=True)):
-        country, start, value, registered, status = row
-        last = first + sizes[value] - 1
-        if last > Family.IPV4.last:
+    safe = Family.IPV4.last + 1 - max(sizes.values(), default=0)  # from here up to the end a range may leave the space
+    for index, first in [(index, first) for index, first in enumerate(firsts) if first > safe]:
+        _country, start, value, _date, _status = rows[index]
+        if first + sizes[value] - 1 > Family.IPV4.last:
             place.blame(Resource.IPV4, index, f"{value} addresses from {start} go past the end of the address space")
-        if status in _DELEGATED:
-            delegations.append(new(Delegation, (first, last, country, place.registry, status, registered)))
-    return delegations
+    new = tuple.__new__  # what Delegation() comes to, in a third of its time
+    return [
+        new(Delegation, (first, first + sizes[value] - 1, country, place.registry, status, registered))
+        for first, (country, _start, value, registered, status) in zip(firsts, rows, strict=True)
+        if status in _DELEGATED
+    ]
 
 
 def _read_ipv6(place: _Place, rows: list[_Row]) -> list[Delegation]:
     host_bits = {str(length): (1 << (128 - length)) - 1 for length in range(129)}
+    if not host_bits.keys() >= {row[2] for row in rows}:
+        index, value = next((index, row[2]) for index, row in enumerate(rows) if row[2] not in host_bits)
+        place.blame(Resource.IPV6, index, f"prefix length {value} is not between 0 and 128")
+    if not all(is_network_ipv6(row[1]) for row in rows if row[4] not in _DELEGATED):
+        for index, row in enumerate(rows):
+            _address(place, Resource.IPV6, index, row[1])
     delegations = []
     for index, (country, start, value, registered, status) in enumerate(rows):
-        if value not in host_bits:
-            place.blame(Resource.IPV6, index, f"prefix length {value} is not between 0 and 128")
         if status in _DELEGATED:
             first = _address(place, Resource.IPV6, index, start)
             mask = host_bits[value]
             if first & mask:
                 place.blame(Resource.IPV6, index, f"{start}/{value} has bits set behind its length")
             delegations.append(Delegation(first, first | mask, country, place.registry, status, registered))
-        elif not is_network_ipv6(start):
-            _address(place, Resource.IPV6, index, start)
     return delegations
 
 
