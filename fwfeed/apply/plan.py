@@ -13,7 +13,7 @@ from fwfeed import checks, firewalld, gates
 from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.errors import CheckFailed, FwfeedError, Held
-from fwfeed.model import Candidate, Generation, Outcome
+from fwfeed.model import Candidate, Generation
 from fwfeed.prefixes import Family, count
 from fwfeed.proof import Content
 from fwfeed.render import Rendered, render
@@ -80,7 +80,7 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
     history = Generations.below(state).all(root) if elsewhere is None else []
     owned = generations.owned(history)
     paths = sorted(owned | set(rendered.files))
-    readable = os.access(root, os.R_OK | os.X_OK) or not root.exists()
+    readable = os.access(root, os.R_OK | os.X_OK, effective_ids=True) or not root.exists()
     installed = {path: files.read(root / path) if readable else None for path in paths}
     current = generations.current(history)
     before = current.addresses if current is not None and current.recipe == candidate.recipe else None
@@ -93,7 +93,8 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
         clashes=tuple(
             path
             for path, old in installed.items()
-            if (root / path).is_symlink() or (old is not None and path not in owned and old != rendered.files.get(path))
+            if (readable and (root / path).is_symlink())
+            or (old is not None and path not in owned and old != rendered.files.get(path))
         ),
         default_zone=_default_zone(conf.decode(errors="replace"), rendered, history),
         generations=history,
@@ -146,9 +147,11 @@ def addresses(candidate: Candidate) -> dict[Family, int]:
 
 def _default_zone(conf: str, rendered: Rendered, history: list[Generation]) -> DefaultZone:
     configured = checks.parse_conf(conf).get("DefaultZone") or _FIREWALLD_DEFAULT_ZONE
-    # an unfinished generation may have come far enough to change it
-    last = next((each for each in reversed(history) if each.outcome is not Outcome.ROLLED_BACK), None)
-    ours, replaced = (last.default_zone, last.replaced_zone) if last else (None, None)
+    # an unfinished generation may have come far enough to change it, or not far enough to give it back
+    current = generations.current(history)
+    possible = [*([current] if current else []), *generations.unfinished(history)]
+    changed = [(each.default_zone, each.replaced_zone) for each in possible if each.default_zone is not None]
+    ours, replaced = changed[-1] if changed else (None, None)
     if rendered.default_zone is not None:
         if ours is None:
             replaced = configured if configured != rendered.default_zone else _FIREWALLD_DEFAULT_ZONE
