@@ -39,8 +39,6 @@ class Rendered:
 
     files: Mapping[str, bytes]
     sets: tuple[IntendedSet, ...]
-    policies: tuple[str, ...]
-    zones: tuple[str, ...]
     default_zone: str | None
 
 
@@ -92,15 +90,13 @@ def render(candidate: Candidate, config: Config, templates: Mapping[str, tuple[s
     Raises TemplateFault, with path and line, for a template that has an error or an undefined name.
     """
     ipsets = [_ipset(candidate, config, family) for family in Family]
-    policies = list(_policies(config))
-    zones = list(_zones(config))
     engine = _Engine(templates)
     files: dict[str, bytes] = {}
     for ipset in ipsets:
         files[f"ipsets/{ipset.name}.xml"] = engine.render("ipset.xml.j2", ipset=ipset)
-    for policy in policies:
+    for policy in _policies(config):
         files[f"policies/{policy.name}.xml"] = engine.render("policy.xml.j2", policy=policy)
-    for zone in zones:
+    for zone in _zones(config):
         files[f"zones/{zone.name}.xml"] = engine.render("zone.xml.j2", zone=zone)
     return Rendered(
         files=files,
@@ -108,8 +104,6 @@ def render(candidate: Candidate, config: Config, templates: Mapping[str, tuple[s
             IntendedSet(name=config.set.ipset(family), family=family, ranges=candidate.ranges(family))
             for family in Family
         ),
-        policies=tuple(policy.name for policy in policies),
-        zones=tuple(zone.name for zone in zones),
         default_zone=FOREIGN_ZONE if config.inbound.action is Inbound.RESTRICT else None,
     )
 

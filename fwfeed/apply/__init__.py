@@ -90,7 +90,7 @@ def _is_settled(planned: Plan) -> bool:
 def _with_existing_zone(planned: Plan, daemon: Firewalld) -> tuple[Plan, list[str]]:
     """Return the plan with a default zone that there is, and a warning where the one to give back is gone."""
     wanted = planned.default_zone.wanted
-    if wanted is None or wanted in planned.rendered.zones or wanted in daemon.names(Kind.ZONE):
+    if wanted is None or f"zones/{wanted}.xml" in planned.rendered.files or wanted in daemon.names(Kind.ZONE):
         return planned, []
     zone = replace(planned.default_zone, wanted=_FALLBACK_ZONE)
     return replace(planned, default_zone=zone), [
