@@ -171,6 +171,8 @@ def kernel_set(name: str, family: Family) -> Ranges | None:
 def parse_nft_set(text: str, family: Family) -> Ranges:
     """Read the elements of one set from nft's JSON (libnftables-json(5)): addresses, prefixes and ranges."""
     (nft_set,) = (entry["set"] for entry in json.loads(text)["nftables"] if "set" in entry)
+    if nft_set["type"] != f"ipv{family.value}_addr":
+        raise ValueError(f"a set of {nft_set['type']}")
     return merge(_element(element, family) for element in nft_set.get("elem", ()))
 
 
@@ -184,20 +186,21 @@ def kernel_log_rules() -> list[tuple[str, LogRule]]:
 
 def parse_nft_log_rules(text: str) -> list[tuple[str, LogRule]]:
     """Read the logging rules of a table from nft's JSON (libnftables-json(5)), with their chains."""
-    rules = []
+    rules: list[tuple[str, LogRule]] = []
     for entry in json.loads(text)["nftables"]:
         expressions = entry.get("rule", {}).get("expr", ())
         prefixes = [expression["log"].get("prefix", "") for expression in expressions if expression.get("log")]
         if not prefixes:
             continue
-        found = LogRule("", "", "", inverted=False, prefix=prefixes[0])
+        found = []
         for expression in expressions:
             match = expression.get("match", {})
             payload = match["left"].get("payload") if isinstance(match.get("left"), dict) else None
             if payload and str(match["right"]).startswith("@"):
                 inverted = match["op"] == "!="
-                found = LogRule(payload["protocol"], payload["field"], match["right"][1:], inverted, found.prefix)
-        rules.append((entry["rule"]["chain"], found))
+                found.append(LogRule(payload["protocol"], payload["field"], match["right"][1:], inverted, prefixes[0]))
+        chain = entry["rule"]["chain"]
+        rules += ((chain, rule) for rule in found or [LogRule("", "", "", inverted=False, prefix=prefixes[0])])
     return rules
 
 
@@ -214,15 +217,21 @@ def offline_check(system_config: Path) -> None:
 
 def _element(element: Any, family: Family) -> Range:
     if isinstance(element, str):
-        address = parse_address(element, family)
+        address = _address(element, family)
         return address, address
     if "elem" in element:
         return _element(element["elem"]["val"], family)
     if "prefix" in element:
-        prefix = Prefix(parse_address(element["prefix"]["addr"], family), element["prefix"]["len"])
+        prefix = Prefix(_address(element["prefix"]["addr"], family), element["prefix"]["len"])
         return next(spans([prefix], family))
     first, last = element["range"]
-    return parse_address(first, family), parse_address(last, family)
+    return _address(first, family), _address(last, family)
+
+
+def _address(value: object, family: Family) -> int:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not an address")
+    return parse_address(value, family)
 
 
 def _plain(settings: Any) -> _Settings:

@@ -24,17 +24,15 @@ _TRUE = frozenset({"yes", "true"})  # as firewalld reads it
 def differences(daemon: Firewalld, content: Content, default_zone: str | None) -> list[str]:
     """Say where runtime and kernel are not what these files say; an empty list is the proof that they are.
 
-    `default_zone` None stands for any. Raises ValueError for a file of a set that is none.
+    `default_zone` None stands for any. A file that cannot be read is a difference too.
     """
     state = daemon.state()
     problems = [] if state == "RUNNING" else [f"firewalld is in state {state}"]
-    for intended in intended_sets(content):
-        held = kernel_set(intended.name, intended.family)
-        if held is None:
-            problems.append(f"the kernel has no set {intended.name}")
-        elif held != intended.ranges:
-            missing, extra = count(subtract(intended.ranges, held)), count(subtract(held, intended.ranges))
-            problems.append(f"the kernel's set {intended.name} lacks {missing:,} addresses and has {extra:,} too many")
+    for name in _names(content, "ipsets"):
+        try:
+            problems += _set_differences(_intended_set(name, content[f"ipsets/{name}.xml"] or b""))
+        except ValueError as error:
+            problems.append(f"ipsets/{name}.xml cannot be read: {error}")
     rules = kernel_log_rules()
     for kind in Kind:
         known = daemon.names(kind)
@@ -46,7 +44,11 @@ def differences(daemon: Firewalld, content: Content, default_zone: str | None) -
             if daemon.drifted(kind, name):
                 problems.append(f"firewalld's runtime has other settings than {path}")
             in_kernel = [rule for chain, rule in rules if f"_{name}_" in chain]
-            lacking = [rule for rule in _log_rules(content[path] or b"") if rule not in in_kernel]
+            try:
+                lacking = [rule for rule in _log_rules(content[path] or b"") if rule not in in_kernel]
+            except ValueError as error:
+                problems.append(f"{path} cannot be read: {error}")
+                continue
             problems += (f"the kernel lacks the rule of {path} that logs {rule.prefix!r}" for rule in lacking)
     active = daemon.default_zone()
     if default_zone not in (None, active):
@@ -55,12 +57,22 @@ def differences(daemon: Firewalld, content: Content, default_zone: str | None) -
 
 
 def intended_sets(content: Content) -> list[IntendedSet]:
-    """Return the sets that ipset files describe, as the kernel has to hold them."""
+    """Return the sets that ipset files describe, as the kernel has to hold them. Raises ValueError."""
     return [_intended_set(name, content[f"ipsets/{name}.xml"] or b"") for name in _names(content, "ipsets")]
 
 
+def _set_differences(intended: IntendedSet) -> list[str]:
+    held = kernel_set(intended.name, intended.family)
+    if held is None:
+        return [f"the kernel has no set {intended.name}"]
+    if held == intended.ranges:
+        return []
+    missing, extra = count(subtract(intended.ranges, held)), count(subtract(held, intended.ranges))
+    return [f"the kernel's set {intended.name} lacks {missing:,} addresses and has {extra:,} too many"]
+
+
 def _intended_set(name: str, raw: bytes) -> IntendedSet:
-    tree = ET.fromstring(raw)  # noqa: S314 - a file of ours, which `check` has seen
+    tree = _tree(raw)
     options = {option.get("name"): option.get("value") for option in tree.iter("option")}
     family = Family.IPV6 if options.get("family") == "inet6" else Family.IPV4
     entries = (_entry(entry.text or "") for entry in tree.iter("entry"))
@@ -78,7 +90,7 @@ def _entry(text: str) -> Range:
 
 def _log_rules(raw: bytes) -> Iterator[LogRule]:
     """Yield the rules of a policy or zone file that log."""
-    for rule in ET.fromstring(raw).iter("rule"):  # noqa: S314 - a file of ours, which `check` has seen
+    for rule in _tree(raw).iter("rule"):
         log = rule.find("log")
         if log is None:
             continue
@@ -91,6 +103,13 @@ def _log_rules(raw: bytes) -> Iterator[LogRule]:
             protocol = "ip6" if rule.get("family") == "ipv6" else "ip"
             inverted = peer.get("invert", "").lower() in _TRUE
             yield LogRule(protocol, field, peer.get("ipset", ""), inverted, prefix)
+
+
+def _tree(raw: bytes) -> ET.Element:
+    try:
+        return ET.fromstring(raw)  # noqa: S314 - a file below /etc/firewalld, which is root's
+    except (ET.ParseError, LookupError) as error:
+        raise ValueError(f"not well-formed XML: {error}") from None
 
 
 def _names(content: Content, folder: str) -> list[str]:

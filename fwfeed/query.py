@@ -61,7 +61,10 @@ def status(config: Config) -> Status:
     candidate = candidates.find(state)
     generation = generations.current(store.all(Path(config.paths.firewalld)))
     content = store.content(generation) if generation else {}
-    installed = {intended.family: intended.ranges for intended in intended_sets(content)}
+    try:
+        installed = {intended.family: intended.ranges for intended in intended_sets(content)}
+    except ValueError as error:
+        raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
     problems, unknown = None, ""
     if generation is not None:
         try:

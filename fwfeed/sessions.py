@@ -46,7 +46,7 @@ def _ancestry(proc: Path) -> Iterator[int]:
     while pid > 0:
         yield pid
         try:
-            stat = (proc / str(pid) / "stat").read_text()
+            stat = (proc / str(pid) / "stat").read_bytes()
         except OSError:
             return
-        pid = int(stat.rpartition(")")[2].split()[1])  # the name before it may hold blanks and brackets
+        pid = int(stat.rpartition(b")")[2].split()[1])  # the name before it may hold anything

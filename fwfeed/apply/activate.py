@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fwfeed.errors import FwfeedError
 from fwfeed.firewalld import Firewalld, Kind
-from fwfeed.proof import Content, differences, intended_sets
+from fwfeed.proof import Content, differences
 from fwfeed.store import files
 
 _POLL_SECONDS = 0.05
@@ -55,8 +55,8 @@ def activate(daemon: Firewalld, default_zone: str | None) -> None:
 
 def verify(daemon: Firewalld, content: Content, default_zone: str | None) -> None:
     """Wait until runtime and kernel hold what these files say. Raises FwfeedError, with what is missing, if in vain."""
-    sets = intended_sets(content)
-    deadline = time.monotonic() + _SETTLE_SECONDS + sum(len(s.ranges) for s in sets) / _ENTRIES_A_SECOND
+    entries = sum(raw.count(b"<entry>") for raw in content.values() if raw)
+    deadline = time.monotonic() + _SETTLE_SECONDS + entries / _ENTRIES_A_SECOND
     while problems := differences(daemon, content, default_zone):
         if daemon.state() == "FAILED" or time.monotonic() > deadline:
             raise FwfeedError("\n".join(problems))

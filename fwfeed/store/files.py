@@ -134,7 +134,7 @@ class Staging:
         except BaseException:
             for path in done:
                 kept = _kept(path)
-                if kept.exists():
+                if os.path.lexists(kept):
                     kept.replace(path)
                 else:
                     path.unlink()
@@ -179,8 +179,12 @@ def _keep(path: Path) -> None:
     kept.unlink(missing_ok=True)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    with suppress(FileNotFoundError):
+    try:
         kept.hardlink_to(path)
+    except FileNotFoundError:
+        return
+    except OSError:  # a file system without links, or somebody else's file (fs.protected_hardlinks)
+        shutil.copy2(path, kept, follow_symlinks=False)
 
 
 def _kept(path: Path) -> Path:

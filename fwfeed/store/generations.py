@@ -91,7 +91,7 @@ class Generations:
             generation = _load(int(name), json.loads(raw))
             if _dump(generation) != raw:
                 raise ValueError("it has more or other values than fwfeed writes")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise FwfeedError(f"{path}: not a manifest: {error}", "restore it from a backup") from None
         return generation
 
@@ -135,6 +135,10 @@ def _load(number: int, document: Any) -> Generation:
         raise ValueError("it names files that fwfeed does not write")
     if not all(type(count) is int and count >= 0 for count in addresses.values()):
         raise ValueError("it has counts that are none")
+    texts = (document["root"], document["reason"])
+    zones = (document["default_zone"], document["replaced_zone"])
+    if not all(isinstance(text, str) for text in (*texts, *(zone for zone in zones if zone is not None))):
+        raise TypeError("it has other values where texts should be")
     created = datetime.fromisoformat(document["created"])
     if created.tzinfo is None:
         raise ValueError("its time has no zone")
@@ -159,7 +163,7 @@ def _dump(generation: Generation) -> bytes:
         "outcome": generation.outcome,
         "reason": generation.reason,
         "recipe": recipe_to_json(generation.recipe),
-        "addresses": {str(family.value): number for family, number in generation.addresses.items()},
+        "addresses": {str(family.value): generation.addresses[family] for family in Family},
         "files": dict(generation.files),
         "default_zone": generation.default_zone,
         "replaced_zone": generation.replaced_zone,

@@ -1,0 +1,162 @@
+"""The operator's own SSH session, found in the environments of this process and of those that started it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from fwfeed.sessions import Session, ssh_session
+from tests.unit.builders import CHECKOUT
+
+ME = os.getpid()
+SUDO, SHELL, SSHD = 2**22 + 1, 2**22 + 2, 2**22 + 3  # above any number the kernel gives
+SSH = b"SSH_CONNECTION=198.51.100.7 50022 192.0.2.1 22"
+FOUND = Session("198.51.100.7", 22)
+
+
+def process(proc: Path, pid: int, parent: int, *variables: bytes, name: bytes = b"bash") -> None:
+    """Put a process into a folder like /proc."""
+    folder = proc / str(pid)
+    folder.mkdir()
+    (folder / "environ").write_bytes(b"".join(variable + b"\0" for variable in variables))
+    (folder / "stat").write_bytes(b"%d (%b) S %d %d 1 0 -1 4194560 0\n" % (pid, name, parent, pid))
+
+
+def told(proc: Path, value: bytes) -> Session | None:
+    """Return the session of a process with this value of SSH_CONNECTION."""
+    process(proc, ME, 0, b"SSH_CONNECTION=" + value)
+    return ssh_session(proc)
+
+
+def test_the_session_is_in_this_processs_own_environment(tmp_path: Path) -> None:
+    process(tmp_path, ME, 1, b"HOME=/root", SSH, b"TERM=xterm")
+    process(tmp_path, 1, 0)
+    assert ssh_session(tmp_path) == FOUND
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_the_session_is_in_an_ancestors_environment(tmp_path: Path, nth: int) -> None:
+    line = [ME, SUDO, SHELL, SSHD, 1, 0]
+    for number, (pid, parent) in enumerate(pairwise(line)):
+        process(tmp_path, pid, parent, *([SSH] if number == nth else [b"SUDO_USER=operator"]))
+    assert ssh_session(tmp_path) == FOUND
+
+
+def test_the_nearest_session_counts(tmp_path: Path) -> None:
+    process(tmp_path, ME, SHELL, b"TERM=xterm")
+    process(tmp_path, SHELL, SSHD, SSH)
+    process(tmp_path, SSHD, 0, b"SSH_CONNECTION=203.0.113.9 50022 192.0.2.1 2222")
+    assert ssh_session(tmp_path) == FOUND
+
+
+def test_the_environments_of_other_processes_do_not_count(tmp_path: Path) -> None:
+    process(tmp_path, ME, 1, b"TERM=xterm")
+    process(tmp_path, 1, 0)
+    process(tmp_path, SHELL, ME, SSH)
+    assert ssh_session(tmp_path) is None
+
+
+def test_without_a_session_there_is_none(tmp_path: Path) -> None:
+    process(tmp_path, ME, SHELL, b"SSH_CLIENT=198.51.100.7 50022 22", b"XSSH_CONNECTION=198.51.100.7 1 192.0.2.1 22")
+    process(tmp_path, SHELL, 1)
+    process(tmp_path, 1, 0, b"A=" + SSH)
+    assert ssh_session(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "session"),
+    [
+        (b"198.51.100.7 50022 192.0.2.1 2222", Session("198.51.100.7", 2222)),
+        (b"2001:db8:1::7 50022 2001:db8::1 22", Session("2001:db8:1::7", 22)),
+        (b"fe80::7%eth0 50022 fe80::1%eth0 22", Session("fe80::7", 22)),
+        (b"::ffff:198.51.100.7 50022 ::ffff:192.0.2.1 22", Session("::ffff:198.51.100.7", 22)),
+        (b"UNKNOWN 65535 UNKNOWN 65535", Session("UNKNOWN", 65535)),
+        (b"UNKNOWN", Session("UNKNOWN", 0)),
+        (b"198.51.100.7", Session("198.51.100.7", 0)),
+        (b"198.51.100.7 50022 22", Session("198.51.100.7", 0)),
+        (b"198.51.100.7 50022 192.0.2.1 22 more", Session("198.51.100.7", 0)),
+        (b"198.51.100.7 50022 192.0.2.1 ssh", Session("198.51.100.7", 0)),
+        (b"198.51.100.7 50022 192.0.2.1 -22", Session("198.51.100.7", 0)),
+        (b"198.51.100.7 50022 192.0.2.1 " + b"9" * 5000, Session("198.51.100.7", 0)),
+        (b"\xff 50022 192.0.2.1 22", Session("\ufffd", 22)),
+        (b"", None),
+        (b"   ", None),
+    ],
+)
+def test_what_sshd_says_is_taken_as_far_as_it_says_it(tmp_path: Path, value: bytes, session: Session | None) -> None:
+    assert told(tmp_path, value) == session
+
+
+def test_a_blank_value_hides_no_ancestors(tmp_path: Path) -> None:
+    process(tmp_path, ME, SHELL, b"SSH_CONNECTION=")
+    process(tmp_path, SHELL, 0, SSH)
+    assert ssh_session(tmp_path) == FOUND
+
+
+@pytest.mark.parametrize("unreadable", ["missing", "a folder"])
+def test_an_environment_that_cannot_be_read_is_passed_over(tmp_path: Path, unreadable: str) -> None:
+    process(tmp_path, ME, SUDO, b"TERM=xterm")
+    process(tmp_path, SUDO, SHELL, SSH)
+    process(tmp_path, SHELL, 0, b"SSH_CONNECTION=198.51.100.8 50022 192.0.2.1 22")
+    (tmp_path / str(SUDO) / "environ").unlink()
+    if unreadable == "a folder":
+        (tmp_path / str(SUDO) / "environ").mkdir()
+    assert ssh_session(tmp_path) == Session("198.51.100.8", 22)
+
+
+def test_a_denied_environment_is_passed_over() -> None:
+    """Who is not root may read neither the first process's environment nor, after sudo, his ancestors'."""
+    code = """
+import os
+from fwfeed.sessions import ssh_session
+if os.geteuid() == 0:
+    os.setuid(65534)
+os.environ.clear()
+print(ssh_session())
+"""
+    variables = {key: value for key, value in os.environ.items() if key != "SSH_CONNECTION"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, env=variables, capture_output=True, check=True, timeout=60
+    )
+    assert done.stderr == b""
+
+
+def test_a_parent_that_has_gone_ends_the_search(tmp_path: Path) -> None:
+    process(tmp_path, ME, SUDO, b"TERM=xterm")
+    assert ssh_session(tmp_path) is None
+    assert ssh_session(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("name", [b"tmux: server", b"a) S 1 (b", b")", b"((", b"(sd-pam)", b") 7 7", b"a\nb", b""])
+def test_a_name_with_brackets_and_blanks_hides_no_ancestors(tmp_path: Path, name: bytes) -> None:
+    process(tmp_path, ME, SHELL, name=name)
+    process(tmp_path, SHELL, 0, SSH)
+    assert ssh_session(tmp_path) == FOUND
+
+
+@pytest.mark.parametrize("name", ["x日本語日本語".encode()[:15], b"\xff\xfe"], ids=["cut by the kernel", "not UTF-8"])
+def test_a_name_that_is_no_utf8_hides_no_ancestors(tmp_path: Path, name: bytes) -> None:
+    """The kernel keeps 15 bytes of a name, and cuts it in the middle of a character."""
+    process(tmp_path, ME, SHELL, name=name)
+    process(tmp_path, SHELL, 0, SSH)
+    assert ssh_session(tmp_path) == FOUND
+
+
+def test_the_session_is_found_in_the_real_proc_after_what_sudo_does_to_the_environment() -> None:
+    ask = "import os; from fwfeed.sessions import ssh_session; print(os.environ.get('SSH_CONNECTION'), ssh_session())"
+    started = f"import subprocess; subprocess.run([{sys.executable!r}, '-c', {ask!r}], env={{}}, check=True)"
+    done = subprocess.run(
+        [sys.executable, "-c", started],
+        cwd=CHECKOUT,
+        env={**os.environ, "SSH_CONNECTION": "2001:db8:1::7 50022 2001:db8::1 22"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "None Session(peer='2001:db8:1::7', port=22)\n"
