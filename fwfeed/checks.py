@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
+from fwfeed.model import IntendedSet
 from fwfeed.prefixes import Family, Ranges, merge, parse_prefix, spans
-from fwfeed.render import IntendedSet, Rendered
+from fwfeed.render import Rendered
 
 _FAMILIES = {"inet": Family.IPV4, "inet6": Family.IPV6}
 _NAME_LENGTHS = {"ipsets": 32, "policies": 18, "zones": 17}

@@ -102,6 +102,15 @@ class Candidate:
         return list(spans(self.prefixes(family), family))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntendedSet:
+    """An ipset as the kernel has to hold it."""
+
+    name: str
+    family: Family
+    ranges: Ranges
+
+
 class Outcome(StrEnum):
     """How far a generation came."""
 

@@ -11,8 +11,8 @@ from ipaddress import ip_address, ip_network
 from xml.etree import ElementTree as ET
 
 from fwfeed.firewalld import Firewalld, Kind, LogRule, kernel_log_rules, kernel_set
+from fwfeed.model import IntendedSet
 from fwfeed.prefixes import Family, Range, count, merge, subtract
-from fwfeed.render import IntendedSet
 
 Content = Mapping[str, bytes | None]
 """Files by their path below /etc/firewalld; None where there is none."""

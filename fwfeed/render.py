@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from fwfeed.config import FOREIGN_ZONE, Config, Inbound, Outbound
 from fwfeed.errors import TemplateFault
-from fwfeed.model import Candidate
-from fwfeed.prefixes import Family, Ranges, format_prefix
+from fwfeed.model import Candidate, IntendedSet
+from fwfeed.prefixes import Family, format_prefix
 
 TEMPLATES = ("ipset.xml.j2", "policy.xml.j2", "zone.xml.j2")
 
@@ -22,15 +22,6 @@ _HOST = "HOST"
 _RULE_FAMILY = {Family.IPV4: "ipv4", Family.IPV6: "ipv6"}
 _SET_FAMILY = {Family.IPV4: "inet", Family.IPV6: "inet6"}
 _BY_HAND = "Written by fwfeed; changes made by hand are lost."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntendedSet:
-    """An ipset as the kernel has to hold it."""
-
-    name: str
-    family: Family
-    ranges: Ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

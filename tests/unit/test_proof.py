@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from fwfeed.config import Config
 from fwfeed.firewalld import LogRule, parse_nft_log_rules, parse_nft_set
+from fwfeed.model import IntendedSet
 from fwfeed.prefixes import Family, Range, Ranges, cover, format_address, format_prefix, merge
 from fwfeed.proof import intended_sets
-from fwfeed.render import IntendedSet, render
+from fwfeed.render import render
 from tests.unit.builders import candidate, templates
 
 
