@@ -185,7 +185,7 @@ def _apply(session: _Session) -> int:
     elif generation is None:
         _print(["nothing to do: the kernel holds what it should"])
     else:
-        sets = ", ".join(f"{nft_set.name} {len(nft_set.ranges):,} ranges" for nft_set in applied.plan.rendered.sets)
+        sets = ", ".join(f"{nft_set.name} {len(nft_set.ranges):,} prefixes" for nft_set in applied.plan.rendered.sets)
         done = f"applied generation {generation.number} in {applied.seconds:.1f} s"
         _print([f"{done}; read back from the kernel: {sets}"])
     return ExitCode.DONE

@@ -69,7 +69,7 @@ def lookup_lines(found: Found) -> Iterator[str]:
     """Yield what is known of one address."""
     yield found.address
     if found.special_purpose:
-        yield "  special-purpose range, delegated to nobody (RFC 6890)"
+        yield "  special-purpose range (RFC 6890)" + ("" if found.delegations else ", delegated to nobody")
     for delegation in found.delegations:
         since = f" since {_day(delegation.date)}" if delegation.date.strip("0") else ""
         yield f"  {delegation.country or 'no country'}, {delegation.registry}, {delegation.status}{since}"

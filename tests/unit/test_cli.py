@@ -328,15 +328,15 @@ def test_lookup_tells_whose_an_address_is(ready: World) -> None:
     kernel = "  in the kernel's set: "
     assert [line for line in lines if not line.startswith(kernel)] == [
         "198.51.100.7",
-        "  special-purpose range, delegated to nobody (RFC 6890)",
+        "  special-purpose range (RFC 6890)",
         "  JP, apnic, allocated since 2010-01-01",
         "  in set JP: 198.51.100.0/24",
         "2001:db8:2::1",
-        "  special-purpose range, delegated to nobody (RFC 6890)",
+        "  special-purpose range (RFC 6890)",
         "  DE, ripencc, allocated since 2011-02-03",
         "  in set JP6: no",
         "203.0.113.255",
-        "  special-purpose range, delegated to nobody (RFC 6890)",
+        "  special-purpose range (RFC 6890)",
         "  DE, ripencc, assigned since 2011-02-03",
         "  in set JP: no",
     ]
@@ -346,6 +346,7 @@ def test_lookup_tells_whose_an_address_is(ready: World) -> None:
 def test_lookup_of_an_address_that_is_only_special_purpose(ready: World) -> None:
     (found,) = ready.run("lookup", "--json", "192.0.2.1").value
     assert (found["special_purpose"], found["delegations"], found["prefix"]) == (True, [], None)
+    assert "  special-purpose range (RFC 6890), delegated to nobody\n" in ready.run("lookup", "192.0.2.1").out
 
 
 def test_lookup_of_an_address_that_is_nobodys(ready: World) -> None:
