@@ -27,6 +27,7 @@ _START = "start it: systemctl start firewalld"
 
 
 _Settings = dict[str, list[str]]
+_ADMITTING = ("services", "ports", "source_ports", "protocols", "forward_ports", "sources", "rules_str", "rich_rules")
 
 
 class Kind(Enum):
@@ -88,22 +89,34 @@ class Firewalld:
         return {str(name) for name in self._call(f"{_BUS_NAME}.{kind.interface}", kind.names)}
 
     def drifted(self, kind: Kind, name: str) -> bool:
-        """Return whether the runtime's policy or zone is another than the permanent one, as it was last loaded.
+        """Return whether the runtime's policy or zone lacks or contradicts what its file says, as it was last loaded.
 
-        Interfaces do not count: the runtime's zones get some that no file names.
+        Zones may have more: interfaces, and what others put into the runtime alone (bans, say). Policies may not.
         """
         runtime, permanent = self._settings(kind, name)
-        return runtime != permanent
+        if kind is Kind.POLICY:
+            return runtime != permanent
+        return not permanent or any(
+            not set(elements) <= set(runtime.get(key, ())) for key, elements in permanent.items()
+        )
 
-    def runtime_only(self, kind: Kind, name: str) -> list[str]:
-        """Return what a policy or zone admits in the runtime, but not in its file: a reload drops it."""
+    def runtime_only(self, kind: Kind, name: str) -> list[tuple[str, str]]:
+        """Return what a policy or zone admits in the runtime, but not in its file, as (setting, element) pairs."""
         runtime, permanent = self._settings(kind, name)
         return [
-            f"{kind.interface} {name}: {element}"
-            for key in ("services", "ports", "source_ports", "protocols", "sources", "rules_str", "rich_rules")
+            (key, element)
+            for key in _ADMITTING
             for element in runtime.get(key, ())
-            if element not in permanent.get(key, ()) and (not key.startswith("r") or "accept" in element)
+            if element not in permanent.get(key, ()) and ("rule" not in key or "accept" in element)
         ]
+
+    def admits(self, zone: str, port: int) -> bool:
+        """Return whether a zone of the runtime lets new TCP connections to a port in."""
+        settings = self._call(f"{_BUS_NAME}.{Kind.ZONE.interface}", Kind.ZONE.runtime, zone)
+        pairs = [(str(ports), str(protocol)) for ports, protocol in settings.get("ports", ())]
+        for service in settings.get("services", ()):
+            pairs += self.service_ports(str(service))
+        return str(settings.get("target")) == "ACCEPT" or covers(pairs, port)
 
     def service_ports(self, service: str) -> list[tuple[str, str]]:
         """Return the (port or first-last, protocol) pairs of a service."""
@@ -118,7 +131,12 @@ class Firewalld:
     def _settings(self, kind: Kind, name: str) -> tuple[_Settings, _Settings]:
         """Return the runtime's and the permanent settings of a policy or zone."""
         runtime = self._call(f"{_BUS_NAME}.{kind.interface}", kind.runtime, name)
-        path = self._call(f"{_BUS_NAME}.config", kind.by_name, name, path=f"{_PATH}/config")
+        try:
+            path = self._call(f"{_BUS_NAME}.config", kind.by_name, name, path=f"{_PATH}/config")
+        except FwfeedError as error:
+            if f"INVALID_{kind.name}" not in error.message:
+                raise
+            return _plain(runtime), {}  # it has no file any more
         permanent = self._call(f"{_BUS_NAME}.config.{kind.interface}", kind.permanent, path=str(path))
         return _plain(runtime), _plain(permanent)
 
@@ -132,6 +150,15 @@ class Firewalld:
             return self._bus.call_blocking(_BUS_NAME, path, interface, method, signature, arguments, timeout=timeout)
         except dbus.DBusException as error:
             raise _explained(error, method) from None
+
+
+def covers(pairs: list[tuple[str, str]], port: int) -> bool:
+    """Return whether (port or first-last, protocol) pairs hold a TCP port."""
+    for ports, protocol in pairs:
+        first, _, last = ports.partition("-")
+        if protocol == "tcp" and first.isdecimal() and int(first) <= port <= int(last or first):
+            return True
+    return False
 
 
 def connect() -> Firewalld:

@@ -17,6 +17,8 @@ from fwfeed.prefixes import Family, Range, count, merge, subtract
 Content = Mapping[str, bytes | None]
 """Files by their path below /etc/firewalld; None where there is none."""
 
+FAILED = "firewalld is in state FAILED: it could not load its configuration"
+
 _FIELDS = {"source": "saddr", "destination": "daddr"}
 _TRUE = frozenset({"yes", "true"})  # as firewalld reads it
 
@@ -27,7 +29,7 @@ def differences(daemon: Firewalld, content: Content, default_zone: str | None) -
     `default_zone` None stands for any. A file that cannot be read is a difference too.
     """
     state = daemon.state()
-    problems = [] if state == "RUNNING" else [f"firewalld is in state {state}"]
+    problems = [] if state == "RUNNING" else [FAILED if state == "FAILED" else f"firewalld is in state {state}"]
     for name in _names(content, "ipsets"):
         try:
             problems += _set_differences(_intended_set(name, content[f"ipsets/{name}.xml"] or b""))

@@ -7,9 +7,9 @@ are. Nothing here looks at /etc/firewalld, and nothing needs root.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -47,7 +47,8 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
     cache = Cache(Path(config.paths.cache))
     database_path = delegations.path(state)
     wanted = recipe(config)
-    with locked(candidates.folder(state), wait=LOCK_SECONDS, waiting=tell), files.Staging() as staging:
+    lock = locked(candidates.folder(state), wait=LOCK_SECONDS, waiting=tell)
+    with lock, files.Staging() as staging, ExitStack() as stack:
         try:
             previous = candidates.find(state)
         except FwfeedError:  # damaged, or of another version of fwfeed: it is about to be replaced
@@ -62,7 +63,9 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
                 cache.stage(staging, delivery)
             return delivery
 
-        arrivals = _needed(_side_by_side(acquire, config.sources.registries), known, config, now)
+        # closed before the staging is, so that no thread writes a file after the clearing up
+        running = stack.enter_context(closing(_side_by_side(acquire, config.sources.registries)))
+        arrivals = _needed(running, known, config, now)
         first = next(arrivals, None)
         if first is None and previous is not None:
             return Refreshed(previous, previous)
@@ -108,7 +111,9 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
     return Refreshed(candidate, previous)
 
 
-def _side_by_side(acquire: Callable[[str], Delivery], registries: Sequence[str]) -> Iterator[Delivery | FeedRefused]:
+def _side_by_side(
+    acquire: Callable[[str], Delivery], registries: Sequence[str]
+) -> Generator[Delivery | FeedRefused, None, None]:
     """Acquire all registries' files at once and yield each, or why there is none, as it arrives."""
     with ThreadPoolExecutor(max_workers=len(registries)) as pool:
         futures = {pool.submit(acquire, registry) for registry in registries}

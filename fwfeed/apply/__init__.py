@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fwfeed import firewalld
-from fwfeed.apply.activate import activate, install, stage, swap, verify
+from fwfeed.apply.activate import activate, install, stage, swap, verify, wait_until_running
 from fwfeed.apply.guard import (
     require_nothing_dropped,
     require_ready,
@@ -73,7 +73,7 @@ def apply(config: Config, *, now: datetime, ssh: Session | None, tell: Callable[
             dropped = runtime_only(planned, daemon)
             require_nothing_dropped(dropped, ssh)
             generation = _carry_out(config, planned, daemon, now, tell)
-            warnings = [*lost_zone, *(f"the reload dropped what only the runtime had: {each}" for each in dropped)]
+            warnings = [*lost_zone, *(f"the reload dropped what only the runtime had: {each}" for _, each in dropped)]
         warnings += unrestricted(config, daemon)
         seconds = time.monotonic() - started
         return Applied(plan=planned, generation=generation, warnings=tuple(warnings), seconds=seconds)
@@ -84,7 +84,8 @@ def _is_settled(planned: Plan) -> bool:
     current = generations.current(planned.generations)
     digests = {path: generations.digest(content) for path, content in planned.rendered.files.items()}
     unfinished = generations.unfinished(planned.generations)
-    return not planned.changes and not unfinished and current is not None and current.files == digests
+    settled = not planned.changes and not planned.default_zone.changes and not unfinished
+    return settled and current is not None and current.files == digests
 
 
 def _with_existing_zone(planned: Plan, daemon: Firewalld) -> tuple[Plan, list[str]]:
@@ -137,6 +138,7 @@ def _roll_back(
 ) -> None:
     try:
         swap(root, {path: planned.installed[path] for path in planned.changes})
+        wait_until_running(daemon)
         activate(daemon, zone_before)
         verify(daemon, planned.installed, zone_before)
         store.close(generation, Outcome.ROLLED_BACK, reason)

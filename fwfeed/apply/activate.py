@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fwfeed.errors import FwfeedError
 from fwfeed.firewalld import Firewalld, Kind
-from fwfeed.proof import Content, differences
+from fwfeed.proof import FAILED, Content, differences
 from fwfeed.store import files
 
 _POLL_SECONDS = 0.05
@@ -48,6 +48,7 @@ def activate(daemon: Firewalld, default_zone: str | None) -> None:
     elif default_zone in daemon.names(Kind.ZONE):
         _set_default_zone(daemon, default_zone)
         daemon.reload()
+        _set_default_zone(daemon, default_zone)  # firewalld.conf may have had another one than the runtime
     else:
         daemon.reload()
         _set_default_zone(daemon, default_zone)
@@ -57,10 +58,30 @@ def verify(daemon: Firewalld, content: Content, default_zone: str | None) -> Non
     """Wait until runtime and kernel hold what these files say. Raises FwfeedError, with what is missing, if in vain."""
     entries = sum(raw.count(b"<entry>") for raw in content.values() if raw)
     deadline = time.monotonic() + _SETTLE_SECONDS + entries / _ENTRIES_A_SECOND
-    while problems := differences(daemon, content, default_zone):
-        if daemon.state() == "FAILED" or time.monotonic() > deadline:
+    while problems := _problems(daemon, content, default_zone):
+        if time.monotonic() > deadline or problems[0] == FAILED:
             raise FwfeedError("\n".join(problems))
         time.sleep(_POLL_SECONDS)
+
+
+def wait_until_running(daemon: Firewalld) -> None:
+    """Give a firewalld that somebody is restarting the time to come back; whether it did shows in what follows."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if daemon.state() != "INIT":
+                return
+        except FwfeedError:
+            pass
+        time.sleep(_POLL_SECONDS)
+
+
+def _problems(daemon: Firewalld, content: Content, default_zone: str | None) -> list[str]:
+    """Return the differences; a firewalld that does not answer is one, as it may be about to come back."""
+    try:
+        return differences(daemon, content, default_zone)
+    except FwfeedError as error:
+        return [error.message]
 
 
 def _set_default_zone(daemon: Firewalld, zone: str) -> None:

@@ -7,7 +7,7 @@ import os
 from fwfeed.apply.plan import Plan
 from fwfeed.config import Config, Inbound
 from fwfeed.errors import FwfeedError, LockoutRefused
-from fwfeed.firewalld import Firewalld, Kind
+from fwfeed.firewalld import Firewalld, Kind, covers
 from fwfeed.prefixes import Family, find, merge
 from fwfeed.sessions import Session
 
@@ -33,10 +33,12 @@ def require_ready(daemon: Firewalld) -> None:
 def require_way_in(config: Config, planned: Plan, daemon: Firewalld, ssh: Session | None) -> None:
     """Refuse to shut out the administrator who is logged in over SSH right now.
 
-    Raises LockoutRefused when inbound = restrict would not admit the session's peer to its port again, or when that
-    cannot be told.
+    Raises LockoutRefused when zones of ours, or the default zone given back, would not admit the session's peer to its
+    port again, or when that cannot be told.
     """
-    if config.inbound.action is not Inbound.RESTRICT or ssh is None:
+    restrict = config.inbound.action is Inbound.RESTRICT
+    given_back = planned.default_zone.wanted
+    if ssh is None or (not restrict and given_back is None):
         return
     import netaddr
 
@@ -46,39 +48,48 @@ def require_way_in(config: Config, planned: Plan, daemon: Firewalld, ssh: Sessio
     except (netaddr.AddrFormatError, ValueError):
         raise LockoutRefused(
             f"you are logged in over SSH, but SSH_CONNECTION does not say from where ({ssh.peer!r}): "
-            'whether inbound.action = "restrict" would let you in again cannot be told',
+            "whether the zones would let you in again cannot be told",
             "run it from the console, or from a session over TCP",
         ) from None
+    who = f"you are logged in from {ssh.peer} to port {ssh.port}"
+    if not restrict:
+        if given_back is not None and not daemon.admits(given_back, ssh.port):
+            raise LockoutRefused(
+                f"{who}, and zone {given_back}, the default zone again, would not let you in",
+                f"firewall-cmd --permanent --zone={given_back} --add-port={ssh.port}/tcp && firewall-cmd --reload",
+            )
+        return
     inside = find(merge(planned.candidate.ranges(family)), int(address)) is not None
     where, key = ("inside", "services") if inside else ("outside", "foreign_services")
     services = config.inbound.services if inside else config.inbound.foreign_services
-    ports = [port for name in services for port, protocol in daemon.service_ports(name) if protocol == "tcp"]
-    if not any(_covers(ports_text, ssh.port) for ports_text in ports):
+    if not covers([pair for name in services for pair in daemon.service_ports(name)], ssh.port):
         raise LockoutRefused(
-            f"you are logged in from {ssh.peer} to port {ssh.port}, {where} the set {config.set.name}, "
-            'and inbound.action = "restrict" would not let you in again',
+            f'{who}, {where} the set {config.set.name}, and inbound.action = "restrict" would not let you in again',
             f"add a service with that port to inbound.{key}" + ("" if inside else f", or {ssh.peer} to set.include"),
         )
 
 
-def runtime_only(planned: Plan, daemon: Firewalld) -> list[str]:
-    """Return what others' policies and zones admit in firewalld's runtime alone, and a reload would drop."""
-    ours = planned.installed
+def runtime_only(planned: Plan, daemon: Firewalld) -> list[tuple[str, str]]:
+    """Return what only firewalld's runtime admits and a reload would drop, as (setting, description) pairs."""
     return [
-        element
+        (setting, f"{kind.interface} {name}: {element}")
         for kind in Kind
         for name in sorted(daemon.names(kind))
-        if f"{kind.folder}/{name}.xml" not in ours
-        for element in daemon.runtime_only(kind, name)
+        if kind is Kind.ZONE or f"{kind.folder}/{name}.xml" not in planned.installed
+        for setting, element in daemon.runtime_only(kind, name)
     ]
 
 
-def require_nothing_dropped(dropped: list[str], ssh: Session | None) -> None:
-    """Refuse a reload that would drop what only the runtime admits, where somebody may be connected through it."""
-    if dropped and ssh is not None:
+def require_nothing_dropped(dropped: list[tuple[str, str]], ssh: Session | None) -> None:
+    """Refuse a reload that would drop what only the runtime admits, where somebody may be connected through it.
+
+    Sources do not count: container engines put theirs there, and put them back.
+    """
+    needed = [description for setting, description in dropped if setting != "sources"]
+    if needed and ssh is not None:
         raise LockoutRefused(
             "the reload of firewalld would drop what only its runtime has, and your session may need it:\n"
-            + "\n".join(dropped),
+            + "\n".join(needed),
             "keep it: firewall-cmd --runtime-to-permanent; or drop it first, by yourself: firewall-cmd --reload",
         )
 
@@ -94,8 +105,3 @@ def unrestricted(config: Config, daemon: Firewalld) -> list[str]:
         for name, zone in sorted(daemon.bound_interfaces().items())
         if zone != default
     ]
-
-
-def _covers(ports: str, port: int) -> bool:
-    first, _, last = ports.partition("-")
-    return int(first) <= port <= int(last or first)

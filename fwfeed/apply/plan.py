@@ -80,7 +80,10 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
     history = Generations.below(state).all(root) if elsewhere is None else []
     owned = generations.owned(history)
     paths = sorted(owned | set(rendered.files))
-    readable = os.access(root, os.R_OK | os.X_OK, effective_ids=True) or not root.exists()
+    readable = not root.exists() or (
+        os.access(root, os.R_OK | os.X_OK, effective_ids=True)
+        and (not (root / _CONF).exists() or os.access(root / _CONF, os.R_OK, effective_ids=True))
+    )
     installed = {path: files.read(root / path) if readable else None for path in paths}
     current = generations.current(history)
     before = current.addresses if current is not None and current.recipe == candidate.recipe else None
@@ -93,7 +96,7 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
         clashes=tuple(
             path
             for path, old in installed.items()
-            if (readable and (root / path).is_symlink())
+            if (readable and ((root / path).is_symlink() or (root / path).parent.is_symlink()))
             or (old is not None and path not in owned and old != rendered.files.get(path))
         ),
         default_zone=_default_zone(conf.decode(errors="replace"), rendered, history),
@@ -125,7 +128,7 @@ def check(config: Config, planned: Plan) -> None:
     with tempfile.TemporaryDirectory(prefix="fwfeed-check-") as folder:
         staged = Path(folder) / "firewalld"
         with files.explained("copy", root):
-            shutil.copytree(root, staged, symlinks=True)
+            shutil.copytree(root, staged, ignore_dangling_symlinks=True)  # no links: a write must not follow one out
             for path, content in planned.changes.items():
                 (staged / path).parent.mkdir(exist_ok=True)
                 if content is None:
@@ -153,8 +156,10 @@ def _default_zone(conf: str, rendered: Rendered, history: list[Generation]) -> D
     changed = [(each.default_zone, each.replaced_zone) for each in possible if each.default_zone is not None]
     ours, replaced = changed[-1] if changed else (None, None)
     if rendered.default_zone is not None:
-        if ours is None:
-            replaced = configured if configured != rendered.default_zone else _FIREWALLD_DEFAULT_ZONE
+        if configured not in (ours, rendered.default_zone):
+            replaced = configured
+        elif ours is None:
+            replaced = _FIREWALLD_DEFAULT_ZONE
         return DefaultZone(configured=configured, wanted=rendered.default_zone, replaced=replaced)
     given_back = replaced or _FIREWALLD_DEFAULT_ZONE
     return DefaultZone(configured=configured, wanted=given_back if configured == ours else None, replaced=None)

@@ -114,7 +114,7 @@ def test_status_and_the_next_apply_notice_and_heal_a_set_that_was_changed_by_han
             ("--policy=fwfeed-outbound", "--add-service=ssh"),
             "firewalld's runtime has other settings than policies/fwfeed-outbound.xml",
         ),
-        (("--zone=jp", "--add-service=ftp"), "firewalld's runtime has other settings than zones/jp.xml"),
+        (("--zone=jp", "--remove-service=ssh"), "firewalld's runtime has other settings than zones/jp.xml"),
         (("--set-default-zone=public",), "the default zone is public, not log-outbound"),
         (("--permanent", "--ipset=JP", "--add-entry=192.0.2.0/24"), "ipsets/JP.xml was changed since"),
     ],
@@ -368,6 +368,80 @@ def test_what_only_the_runtime_admits_is_not_dropped_under_a_session(lab: World)
     assert lab.fwfeed("update", env=session).returncode == 0
 
 
+def test_restrict_off_does_not_lock_out_through_the_zone_that_is_given_back(lab: World) -> None:
+    lab.firewall_cmd("--set-default-zone=drop")
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("update").returncode == 0
+    lab.configure()
+    before = lab.snapshot()
+    session = {"SSH_CONNECTION": f"{JP.addresses[0]} 50000 {JP.ipv4}.1 22"}
+    refused = lab.fwfeed("apply", env=session)
+    assert refused.returncode == 5
+    assert "zone drop, the default zone again, would not let you in" in refused.stderr
+    assert lab.snapshot() == before
+    lab.firewall_cmd("--permanent", "--zone=drop", "--add-service=ssh")
+    lab.firewall_cmd("--reload")
+    assert lab.fwfeed("apply", env=session).returncode == 0
+
+
+def test_what_others_add_to_a_zone_of_ours_is_no_reason_for_a_reload(lab: World) -> None:
+    """As fail2ban does, to the default zone."""
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("update").returncode == 0
+    ban = 'rule family="ipv4" source address="203.0.113.2" reject'
+    lab.firewall_cmd("--zone=log-outbound", "--add-rich-rule", ban)
+    before = lab.snapshot()
+    assert lab.fwfeed("update").stdout.startswith("nothing to do")
+    assert "proved" in lab.fwfeed("status").stdout
+    assert lab.snapshot() == before
+    lab.firewall_cmd("--zone=log-outbound", "--add-port=9999/tcp")
+    lab.publish("apnic|JP|ipv4|192.0.2.0|16|20110811|assigned|A3")
+    session = {"SSH_CONNECTION": f"{JP.addresses[0]} 50000 {JP.ipv4}.1 22"}
+    refused = lab.fwfeed("update", env=session)
+    assert refused.returncode == 5
+    assert "zone log-outbound: 9999 tcp" in refused.stderr
+
+
+def test_check_writes_nothing_through_links(lab: World) -> None:
+    elsewhere = lab.folder / "elsewhere"
+    (lab.etc / "zones").rename(elsewhere)
+    (lab.etc / "zones").symlink_to(elsewhere)
+    conf = lab.folder / "real.conf"
+    (lab.etc / "firewalld.conf").rename(conf)
+    (lab.etc / "firewalld.conf").symlink_to(conf)
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("fetch").returncode == 0
+    before = conf.read_bytes(), sorted(elsewhere.iterdir())
+    refused = lab.fwfeed("check")
+    assert refused.returncode == 1
+    assert "zones/jp.xml: not written by fwfeed, and in its way" in refused.stderr
+    lab.configure()
+    assert lab.fwfeed("check").returncode == 0
+    assert (conf.read_bytes(), sorted(elsewhere.iterdir())) == before
+
+
+def test_a_zone_without_a_file_does_not_stop_an_apply(lab: World) -> None:
+    lab.firewall_cmd("--permanent", "--new-zone=mine")
+    lab.firewall_cmd("--reload")
+    lab.firewall_cmd("--permanent", "--delete-zone=mine")
+    updated = lab.fwfeed("update")
+    assert updated.returncode == 0, updated.stderr
+
+
+def test_a_default_zone_that_was_edited_into_the_file_is_noticed(lab: World) -> None:
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("update").returncode == 0
+    conf = lab.etc / "firewalld.conf"
+    conf.write_text(conf.read_text().replace("DefaultZone=log-outbound", "DefaultZone=home"))
+    applied = lab.fwfeed("apply")
+    assert applied.returncode == 0, applied.stderr
+    assert "applied generation 2" in applied.stdout
+    assert "DefaultZone=log-outbound" in conf.read_text()
+    lab.configure()
+    assert lab.fwfeed("apply").returncode == 0
+    assert lab.firewall_cmd("--get-default-zone") == "home"
+
+
 def test_an_interface_that_restrict_does_not_reach_is_named(lab: World) -> None:
     lab.configure(inbound='action = "restrict"')
     lab.firewall_cmd("--permanent", "--zone=public", f"--add-interface=v{ABROAD.name}")
@@ -463,6 +537,22 @@ def test_a_lost_terminal_changes_nothing_about_the_outcome(lab: World, code: int
     assert done.returncode == code
     assert (lab.etc / "ipsets/JP.xml").exists() is (code == 0)
     assert lab.firewall_cmd("--state") == "running"
+
+
+def test_a_firewalld_that_is_restarted_in_mid_apply_ends_in_one_whole_generation(lab: World) -> None:
+    assert lab.fwfeed("fetch").returncode == 0
+    command = ["ip", "netns", "exec", lab.namespace("host"), FWFEED, f"--config={lab.folder}/fwfeed.toml", "apply"]
+    with subprocess.Popen(command, env=lab.environment, stderr=subprocess.PIPE, text=True) as process:
+        while not (lab.etc / "ipsets/JP.xml").exists():
+            time.sleep(0.001)
+        lab.stop("firewalld")
+        lab.start_firewalld()
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode in {0, 4}, said
+    assert (lab.etc / "ipsets/JP.xml").exists() is (process.returncode == 0)
+    assert lab.fwfeed("apply").returncode == 0
+    assert "proved" in lab.fwfeed("status").stdout
 
 
 def test_an_apply_that_was_killed_is_finished_by_the_next(lab: World) -> None:

@@ -74,7 +74,7 @@ OURS = "log-outbound"
         ([], "work", True, (OURS, "work")),
         ([], OURS, True, (OURS, "public")),
         ([(APPLIED, OURS, "work")], OURS, True, (OURS, "work")),
-        ([(APPLIED, OURS, "work")], "home", True, (OURS, "work")),
+        ([(APPLIED, OURS, "work")], "home", True, (OURS, "home")),
         ([(APPLIED, OURS, "work")], OURS, False, ("work", None)),
         ([(APPLIED, OURS, "work")], "home", False, (None, None)),
         ([(APPLIED, OURS, "work"), (APPLIED, None, None)], OURS, False, (None, None)),
