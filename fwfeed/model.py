@@ -151,7 +151,10 @@ class Kernel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What is known of one address: delegations (more than one while a block moves), and who holds it."""
+    """What is known of one address: delegations (more than one while a block moves), and who holds it.
+
+    `unknown` says why, where it is unknown whether the kernel does.
+    """
 
     address: str
     family: Family
@@ -160,6 +163,7 @@ class Found:
     ipset: str
     prefix: str | None
     kernel: Kernel
+    unknown: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

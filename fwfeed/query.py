@@ -16,6 +16,8 @@ from fwfeed.proof import Content, differences, intended_sets
 from fwfeed.store import candidates, delegations, files, generations
 from fwfeed.store.generations import Generations
 
+_NEEDS_ROOT = "reading what the kernel holds needs root"
+
 
 def prefixes(config: Config, family: Family | None) -> list[str]:
     """Return the candidate's prefixes as text, ascending; of both families, IPv4 first, when `family` is None."""
@@ -48,7 +50,8 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
             delegations=tuple(delegations.lookup(delegations.path(state), address, family)),
             ipset=config.set.ipset(family),
             prefix=_holding(candidate.prefixes(family), candidate.ranges(family), address, family),
-            kernel=_holds(kernel[family], address),
+            kernel=_holds(kernel[family][0], address),
+            unknown=kernel[family][1],
         )
         for address, family in parsed
     ]
@@ -83,7 +86,7 @@ def status(config: Config) -> Status:
 
 def _problems(root: Path, generation: Generation, content: Content) -> list[str]:
     if os.geteuid() != 0:
-        raise FwfeedError("reading what the kernel holds needs root")
+        raise FwfeedError(_NEEDS_ROOT)
     changed = [
         f"{root / path} was {'removed' if raw is None else 'changed'} since"
         for path, digest in generation.files.items()
@@ -93,15 +96,15 @@ def _problems(root: Path, generation: Generation, content: Content) -> list[str]
     return changed + differences(daemon, content, generation.default_zone)
 
 
-def _kernel_set(config: Config, family: Family) -> Ranges | Kernel:
-    """Return the ranges the kernel holds, or why they are not known."""
+def _kernel_set(config: Config, family: Family) -> tuple[Ranges | Kernel, str]:
+    """Return the ranges the kernel holds, or what is known instead, and why it is not more."""
     if os.geteuid() != 0:
-        return Kernel.UNKNOWN
+        return Kernel.UNKNOWN, _NEEDS_ROOT
     try:
         held = firewalld.kernel_set(config.set.ipset(family), family)
-    except FwfeedError:
-        return Kernel.UNKNOWN
-    return Kernel.NO_SET if held is None else held
+    except FwfeedError as error:
+        return Kernel.UNKNOWN, error.message
+    return (Kernel.NO_SET if held is None else held), ""
 
 
 def _holds(held: Ranges | Kernel, address: int) -> Kernel:

@@ -158,7 +158,7 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
 
 def _kernel_answer(found: Found) -> str:
     if found.kernel is Kernel.UNKNOWN:
-        return "not known (reading it needs root)"
+        return f"not known: {found.unknown}"
     if found.kernel is Kernel.NO_SET:
         return "no, there is no such set"
     held = found.kernel is Kernel.HOLDS

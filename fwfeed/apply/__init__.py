@@ -23,7 +23,7 @@ from fwfeed.apply.guard import (
     runtime_only,
     unrestricted,
 )
-from fwfeed.apply.plan import Plan, addresses, check, plan
+from fwfeed.apply.plan import FALLBACK_ZONE, Plan, addresses, check, plan
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError, RollbackFailed, RolledBack
 from fwfeed.firewalld import Firewalld, Kind
@@ -38,7 +38,6 @@ from fwfeed.store.lock import locked
 __all__ = ["Applied", "Plan", "apply", "check", "plan", "require_root"]
 
 LOCK_SECONDS = 60.0
-_FALLBACK_ZONE = "public"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +92,9 @@ def _with_existing_zone(planned: Plan, daemon: Firewalld) -> tuple[Plan, list[st
     wanted = planned.default_zone.wanted
     if wanted is None or f"zones/{wanted}.xml" in planned.rendered.files or wanted in daemon.names(Kind.ZONE):
         return planned, []
-    zone = replace(planned.default_zone, wanted=_FALLBACK_ZONE)
+    zone = replace(planned.default_zone, wanted=FALLBACK_ZONE)
     return replace(planned, default_zone=zone), [
-        f"zone {wanted}, the default before fwfeed, is gone: {_FALLBACK_ZONE} takes its place"
+        f"zone {wanted}, the default before fwfeed, is gone: {FALLBACK_ZONE} takes its place"
     ]
 
 

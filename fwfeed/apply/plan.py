@@ -21,7 +21,7 @@ from fwfeed.store import candidates, files, generations, templates
 from fwfeed.store.generations import Generations
 
 _CONF = "firewalld.conf"
-_FIREWALLD_DEFAULT_ZONE = "public"
+FALLBACK_ZONE = "public"  # firewalld's own default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,7 @@ def addresses(candidate: Candidate) -> dict[Family, int]:
 
 
 def _default_zone(conf: str, rendered: Rendered, history: list[Generation]) -> DefaultZone:
-    configured = checks.parse_conf(conf).get("DefaultZone") or _FIREWALLD_DEFAULT_ZONE
+    configured = checks.parse_conf(conf).get("DefaultZone") or FALLBACK_ZONE
     # an unfinished generation may have come far enough to change it, or not far enough to give it back
     current = generations.current(history)
     possible = [*([current] if current else []), *generations.unfinished(history)]
@@ -159,7 +159,7 @@ def _default_zone(conf: str, rendered: Rendered, history: list[Generation]) -> D
         if configured not in (ours, rendered.default_zone):
             replaced = configured
         elif ours is None:
-            replaced = _FIREWALLD_DEFAULT_ZONE
+            replaced = FALLBACK_ZONE
         return DefaultZone(configured=configured, wanted=rendered.default_zone, replaced=replaced)
-    given_back = replaced or _FIREWALLD_DEFAULT_ZONE
+    given_back = replaced or FALLBACK_ZONE
     return DefaultZone(configured=configured, wanted=given_back if configured == ours else None, replaced=None)

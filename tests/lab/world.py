@@ -192,6 +192,11 @@ class World:
         """Run the real command on the host."""
         return self.run("host", FWFEED, "--config", str(self.folder / "fwfeed.toml"), *arguments, env=env)
 
+    def start_fwfeed(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the real command on the host, to be signalled or raced; its stderr is a pipe."""
+        command = ["ip", "netns", "exec", self.namespace("host"), FWFEED, f"--config={self.folder}/fwfeed.toml"]
+        return subprocess.Popen([*command, *arguments], env=self.environment, stderr=subprocess.PIPE, text=True)
+
     def firewall_cmd(self, *arguments: str) -> str:
         done = self.run("host", SYSTEM_PYTHON, str(TREE / "usr/bin/firewall-cmd"), *arguments)
         assert done.returncode == 0, done.stderr
