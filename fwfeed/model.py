@@ -46,6 +46,34 @@ class Snapshot:
         return self.ipv4 if family is Family.IPV4 else self.ipv6
 
 
+class Entry(NamedTuple):
+    """One range of a feed, and the line of the feed's file that gave it."""
+
+    first: int
+    last: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What one feed's file lists, after the feed's own filter; entries in file order, they may overlap.
+
+    `serial` and `made` are what the file says of itself, None where its format has no such thing. `records` counts all
+    entries before the filter, `discarded` the lines that the format's rules say to pass over (RFC 8805, 2.1.3).
+    """
+
+    serial: int | None
+    made: date | None
+    records: int
+    discarded: int
+    ipv4: list[Entry]
+    ipv6: list[Entry]
+
+    def entries(self, family: Family) -> list[Entry]:
+        """Return the entries of one family."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where a part of a candidate comes from: one registry's file, by content."""

@@ -1,7 +1,4 @@
-"""The sources of ranges beside the registries. For now: the special-purpose group.
-
-Other list formats (plain lists, cloud providers' files, geofeeds) will be read here too.
-"""
+"""The special-purpose group: ranges that are delegated to nobody and must never be called foreign."""
 
 from __future__ import annotations
 
