@@ -6,6 +6,7 @@ rights than who reads it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -15,7 +16,7 @@ from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Part, Recipe, Source
 from fwfeed.prefixes import Family, Prefix, cover, format_prefix, merge, parse_prefix, spans
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def dump(candidate: Candidate) -> bytes:
@@ -26,23 +27,36 @@ def dump(candidate: Candidate) -> bytes:
         "recipe": recipe_to_json(candidate.recipe),
         "sources": [
             {
-                "registry": source.registry,
+                "name": source.name,
                 "url": source.url,
                 "serial": source.serial,
                 "end_date": source.end_date.isoformat(),
                 "sha256": source.sha256,
                 "records": source.records,
-                "delegations": source.delegations,
+                "taken": source.taken,
             }
             for source in candidate.sources
         ],
         "parts": [
-            {"origin": part.origin, "ip": part.family.value, "prefixes": part.prefixes, "addresses": part.addresses}
+            {
+                "source": part.source,
+                "term": part.term,
+                "excluded": part.excluded,
+                "ip": part.family.value,
+                "prefixes": part.prefixes,
+                "addresses": part.addresses,
+            }
             for part in candidate.parts
         ],
         **{_key(family): [format_prefix(prefix, family) for prefix in candidate.prefixes(family)] for family in Family},
     }
     return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def digest(candidate: Candidate) -> str:
+    """Return what the sets of a candidate are known by, however and whenever they were compiled."""
+    texts = (format_prefix(prefix, family) for family in Family for prefix in candidate.prefixes(family))
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def load(raw: bytes, *, file: str) -> Candidate:
@@ -74,6 +88,7 @@ def recipe_to_json(recipe: Recipe) -> dict[str, list[str]]:
     return {
         "registries": list(recipe.registries),
         "countries": list(recipe.countries),
+        "feeds": list(recipe.feeds),
         "include": list(recipe.include),
         "exclude": list(recipe.exclude),
     }
@@ -81,7 +96,7 @@ def recipe_to_json(recipe: Recipe) -> dict[str, list[str]]:
 
 def recipe_from_json(value: Any) -> Recipe:
     """Read a recipe from a JSON object. Raises ValueError, TypeError or KeyError."""
-    names = ("registries", "countries", "include", "exclude")
+    names = ("registries", "countries", "feeds", "include", "exclude")
     return Recipe(**{name: tuple(_text(element) for element in value[name]) for name in names})
 
 
@@ -101,21 +116,29 @@ def _number(value: object) -> int:
     return value
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
 def _source(value: Any) -> Source:
     return Source(
-        registry=_text(value["registry"]),
+        name=_text(value["name"]),
         url=_text(value["url"]),
-        serial=_number(value["serial"]),
+        serial=None if value["serial"] is None else _number(value["serial"]),
         end_date=date.fromisoformat(_text(value["end_date"])),
         sha256=_text(value["sha256"]),
         records=_number(value["records"]),
-        delegations=_number(value["delegations"]),
+        taken=_number(value["taken"]),
     )
 
 
 def _part(value: Any) -> Part:
     return Part(
-        origin=_text(value["origin"]),
+        source=_text(value["source"]),
+        term=_text(value["term"]),
+        excluded=_flag(value["excluded"]),
         family=Family(value["ip"]),
         prefixes=_number(value["prefixes"]),
         addresses=_number(value["addresses"]),

@@ -1,36 +1,67 @@
-"""Make the candidate's set out of the registries' delegations and the configured groups and prefixes: pure."""
+"""Make the candidate's set out of delegations, listed ranges and the configured groups and prefixes: pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from fwfeed.config import Config
-from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
-from fwfeed.model import Part, Recipe, Snapshot
+from fwfeed.errors import FeedRefused
+from fwfeed.feeds import SPECIAL_PURPOSE, Feed, special_purpose
+from fwfeed.model import Listing, Part, Recipe, Snapshot
 from fwfeed.prefixes import Family, Prefix, Range, Ranges, count, cover, merge, parse_prefix, spans, subtract
+
+RANGE_CAP = 200_000
+"""The most ranges a set may be made of: far beyond what firewalld loads in reasonable time, and bounded in memory."""
+
+_Origin = tuple[str, str]  # (registry, country) or (feed, feed)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The ranges of the wanted countries, gathered one snapshot at a time so that none has to be kept."""
+    """The ranges that are wanted, gathered one source at a time so that none has to be kept."""
 
-    countries: tuple[str, ...]
-    ranges: Mapping[Family, dict[str, list[Range]]] = field(
+    recipe: Recipe
+    _ranges: dict[Family, dict[_Origin, Ranges]] = field(
         default_factory=lambda: {family: {} for family in Family}, init=False
     )
 
     def add(self, snapshot: Snapshot) -> int:
-        """Take what is delegated to the countries, and return how many delegations that were."""
+        """Take what is delegated to the countries, and return how many delegations that were.
+
+        Raises FeedRefused, with nothing taken, where a set of it all would have no bounds.
+        """
         taken = 0
-        wanted = frozenset(self.countries)
+        found: dict[Family, dict[_Origin, list[Range]]] = {family: {} for family in Family}
+        wanted = frozenset(self.recipe.countries)
         for family in Family:
             for delegation in snapshot.delegations(family):
                 if delegation.country in wanted:
-                    found = self.ranges[family].setdefault(delegation.country, [])
-                    found.append((delegation.first, delegation.last))
+                    ranges = found[family].setdefault((snapshot.registry, delegation.country), [])
+                    ranges.append((delegation.first, delegation.last))
                     taken += 1
+        self._take(snapshot.registry, found)
         return taken
+
+    def add_listing(self, feed: Feed, listing: Listing) -> int:
+        """Take what a feed lists, and return how many entries that were. Raises FeedRefused as `add` does."""
+        pairs = {family: [entry[:2] for entry in listing.entries(family)] for family in Family}
+        self._take(feed.name, {family: {(feed.name, feed.name): ranges} for family, ranges in pairs.items()})
+        return sum(map(len, pairs.values()))
+
+    def _take(self, name: str, found: dict[Family, dict[_Origin, list[Range]]]) -> None:
+        merged = {family: {origin: merge(found[family][origin]) for origin in found[family]} for family in Family}
+        for family in Family:
+            kept = (*self._ranges[family].values(), *merged[family].values())
+            if sum(map(len, kept)) > RANGE_CAP:
+                message = f"{name}: with it the set would have more than {RANGE_CAP:,} IPv{family.value} ranges"
+                raise FeedRefused(message, "see what the file has become, or ask for less in [set]")
+        for family in Family:
+            self._ranges[family].update(merged[family])
+
+    def ranges(self, family: Family, source: str, term: str) -> Ranges:
+        """Return what one source gave for one country, or a feed for itself."""
+        return self._ranges[family].get((source, term), [])
 
 
 def recipe(config: Config) -> Recipe:
@@ -38,33 +69,40 @@ def recipe(config: Config) -> Recipe:
     return Recipe(
         registries=tuple(sorted(config.sources.registries)),
         countries=config.set.countries,
+        feeds=tuple(sorted(feed.description for feed in config.feeds)),
         include=config.set.include,
         exclude=config.set.exclude,
     )
 
 
-def combine(selection: Selection, wanted: Recipe, family: Family) -> tuple[tuple[Prefix, ...], list[Part]]:
+def combine(selection: Selection, family: Family) -> tuple[tuple[Prefix, ...], list[Part]]:
     """Return the set's prefixes in one family, and what each origin gave; exclude wins over include."""
-    parts = []
-    total: Ranges = []
-    for country in wanted.countries:
-        ranges = merge(selection.ranges[family].get(country, ()))
-        parts.append(_part(country, family, ranges))
-        total = merge([*total, *ranges])
-    for term in wanted.include:
-        if ranges := _term(term, family):
-            parts.append(_part(term, family, ranges))
-            total = merge([*total, *ranges])
-    for term in wanted.exclude:
-        left = subtract(total, _term(term, family))
+    recipe = selection.recipe
+    feeds = {description.split(" ")[0] for description in recipe.feeds}
+    parts: list[Part] = []
+    pieces: list[Range] = []
+    for country in recipe.countries:
+        for registry in recipe.registries:
+            if ranges := selection.ranges(family, registry, country):
+                parts.append(_part(registry, country, family, ranges))
+                pieces += ranges
+    for term in recipe.include:
+        source, ranges = _term(selection, feeds, term, family)
+        if ranges:
+            parts.append(_part(source, term, family, ranges))
+            pieces += ranges
+    total = merge(pieces)
+    for term in recipe.exclude:
+        source, ranges = _term(selection, feeds, term, family)
+        left = subtract(total, ranges)
         if left != total:
-            parts.append(_part(f"exclude {term}", family, subtract(total, left)))
+            parts.append(_part(source, term, family, subtract(total, left), excluded=True))
             total = left
     return tuple(cover(total, family)), parts
 
 
-def _term(term: str, family: Family) -> Ranges:
-    """Return the ranges of a group or a canonical CIDR in one family."""
+def configured(term: str, family: Family) -> Ranges:
+    """Return the ranges of a group or a canonical CIDR, a term that names no feed, in one family."""
     if term == SPECIAL_PURPOSE:
         return special_purpose(family)
     if (":" in term) is not (family is Family.IPV6):
@@ -72,5 +110,19 @@ def _term(term: str, family: Family) -> Ranges:
     return list(spans([parse_prefix(term, family)], family))
 
 
-def _part(origin: str, family: Family, ranges: Ranges) -> Part:
-    return Part(origin=origin, family=family, prefixes=len(cover(ranges, family)), addresses=count(ranges))
+def _term(selection: Selection, feeds: Collection[str], term: str, family: Family) -> tuple[str, Ranges]:
+    """Return the source, if it is one, and the ranges of a feed, a group or a canonical CIDR in one family."""
+    if term in feeds:
+        return term, selection.ranges(family, term, term)
+    return "", configured(term, family)
+
+
+def _part(source: str, term: str, family: Family, ranges: Ranges, *, excluded: bool = False) -> Part:
+    return Part(
+        source=source,
+        term=term,
+        excluded=excluded,
+        family=family,
+        prefixes=len(cover(ranges, family)),
+        addresses=count(ranges),
+    )

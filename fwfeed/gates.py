@@ -5,31 +5,54 @@ Addresses are counted, not lines or prefixes: re-aggregation changes lines witho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 from fwfeed.config import GatesConfig
-from fwfeed.model import Source
-from fwfeed.prefixes import Family
+from fwfeed.model import Candidate, Gate, OriginKey, Recipe, Source, Verdict
+from fwfeed.prefixes import Family, count
+
+# All IPv4 addresses; of IPv6, the space from which registries delegate (2000::/3, RFC 4291, 2.4).
+_SPACE = {Family.IPV4: 1 << 32, Family.IPV6: 1 << 125}
+
+# A registry can have a handful of a country's records, and one of them coming or going is half of its part. What moves
+# less than this of all that the set's sources gave is left to the judgement of the set.
+_NEGLIGIBLE = Fraction(1, 1000)
+
+# Registries date their files in their own time zones, and clocks differ.
+_AHEAD = timedelta(days=2)
 
 
-class Gate(StrEnum):
-    """The gates, by the names their settings have."""
+def judge(before: Candidate | None, after: Candidate, limits: GatesConfig) -> list[Verdict]:
+    """Judge a candidate against the one accepted last (None: there is none); an empty list lets it through.
 
-    EMPTY = "empty"
-    MAX_SHRINK = "max_shrink"
-    MAX_GROWTH = "max_growth"
-    MAX_AGE = "max_age"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one gate found wrong."""
-
-    gate: Gate
-    reason: str
+    Whole sets are comparable when both candidates have one recipe. What one registry gave for one country, or one feed
+    gave, is comparable when both recipes ask for it, so that a change of the configuration is no blind spot.
+    """
+    verdicts = judge_addresses(None, {family: count(after.ranges(family)) for family in Family}, limits)
+    if before is None:
+        return verdicts
+    comparable = _comparable(before.recipe, after.recipe)
+    for family in Family:
+        old, new = (_given(candidate, family) for candidate in (before, after))
+        total = sum(old.values())
+        if before.recipe == after.recipe:
+            # what the configuration itself gives never moves, and so only hides how far the rest does
+            found = {
+                verdict.gate: verdict
+                for what, one, other in (
+                    ("the set", count(before.ranges(family)), count(after.ranges(family))),
+                    ("all that the sources give", total, sum(new.values())),
+                )
+                for verdict in _judge_move(what, one, other, family, limits)
+            }
+            verdicts += found.values()
+        for origin in sorted(old.keys() | new.keys()):
+            one, other = old.get(origin, 0), new.get(origin, 0)
+            if origin[:2] in comparable and abs(other - one) > total * _NEGLIGIBLE:
+                verdicts += _judge_move(_name(*origin), one, other, family, limits)
+    return verdicts
 
 
 def judge_addresses(
@@ -44,23 +67,87 @@ def judge_addresses(
         return [Verdict(Gate.EMPTY, "the set is empty: every address would be foreign")]
     verdicts = []
     for family in Family:
-        old, new = (before or after)[family], after[family]
-        if new < old * (1 - limits.max_shrink):
-            reason = f"IPv{family.value} would shrink by {_share(old - new, old)}, from {old:,} to {new:,} addresses"
-            verdicts.append(Verdict(Gate.MAX_SHRINK, f"{reason}; allowed is {float(limits.max_shrink):.1%}"))
-        if old and new > old * (1 + limits.max_growth):
-            reason = f"IPv{family.value} would grow by {_share(new - old, old)}, from {old:,} to {new:,} addresses"
-            verdicts.append(Verdict(Gate.MAX_GROWTH, f"{reason}; allowed is {float(limits.max_growth):.1%}"))
+        new = after[family]
+        if new > _SPACE[family] * limits.max_space:
+            reason = f"the set would hold {_share(new, _SPACE[family])} of the IPv{family.value} space"
+            verdicts.append(Verdict(Gate.MAX_SPACE, f"{reason}; allowed is {float(limits.max_space):.1%}"))
+        verdicts += _judge_move("the set", (before or after)[family], new, family, limits)
     return verdicts
 
 
 def judge_age(source: Source, max_age: timedelta | None, now: datetime) -> Verdict | None:
-    """Judge how long ago the last day was that a registry's file speaks of."""
+    """Judge how long ago the last day was that a source's file speaks of."""
     age = now.date() - source.end_date
     if max_age is None or age <= max_age:
         return None
-    reason = f"{source.registry}: the file ends on {source.end_date}, {age.days} days ago"
+    reason = f"{source.name}: the file ends on {source.end_date}, {age.days} days ago"
     return Verdict(Gate.MAX_AGE, f"{reason}; allowed are {max_age.total_seconds() / 86400:.4g}")
+
+
+def judge_order(source: Source, accepted: Source | None, now: datetime) -> Verdict | None:
+    """Judge whether a file's serial or end date goes backwards against those accepted last, or lies in the future.
+
+    A file from the future would make every true one after it go backwards.
+    """
+    told = f"serial {source.serial}, to {source.end_date}"
+    if accepted is not None:
+        for name, new, old in (
+            ("serial", source.serial, accepted.serial),
+            ("end date", source.end_date.toordinal(), accepted.end_date.toordinal()),
+        ):
+            if new is not None and old is not None and new < old:
+                after = f"after serial {accepted.serial}, to {accepted.end_date}"
+                return Verdict(Gate.BACKWARDS, f"{source.name}: the {name} goes backwards: {told}, {after}")
+    end = datetime(source.end_date.year, source.end_date.month, source.end_date.day, tzinfo=UTC)
+    if max(end, _serial_time(source.serial) or end) > now + _AHEAD:
+        return Verdict(Gate.FUTURE, f"{source.name}: the file is from the future: {told}; now it is {now:%Y-%m-%d}")
+    return None
+
+
+def _judge_move(what: str, old: int, new: int, family: Family, limits: GatesConfig) -> Iterator[Verdict]:
+    numbers = f"from {old:,} to {new:,} addresses; allowed is"
+    if new < old * (1 - limits.max_shrink):
+        reason = f"IPv{family.value}: {what} would shrink by {_share(old - new, old)}, {numbers}"
+        yield Verdict(Gate.MAX_SHRINK, f"{reason} {float(limits.max_shrink):.1%}")
+    if old and new > old * (1 + limits.max_growth):
+        reason = f"IPv{family.value}: {what} would grow by {_share(new - old, old)}, {numbers}"
+        yield Verdict(Gate.MAX_GROWTH, f"{reason} {float(limits.max_growth):.1%}")
+
+
+def _serial_time(serial: int | None) -> datetime | None:
+    """Return the moment a serial stands for, None where it has none of the registries' forms."""
+    digits = str(serial)
+    try:
+        if len(digits) == 8:
+            return datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC)
+        if len(digits) in {10, 13}:
+            return datetime.fromtimestamp(int(digits[:10]), UTC)
+    except ValueError:
+        pass
+    return None
+
+
+def _given(candidate: Candidate, family: Family) -> dict[OriginKey, int]:
+    """Return how many addresses each source gave or, excluded, took, by (source, term, excluded)."""
+    return {
+        (part.source, part.term, part.excluded): part.addresses
+        for part in candidate.parts
+        if part.source and part.family is family
+    }
+
+
+def _comparable(before: Recipe, after: Recipe) -> set[tuple[str, str]]:
+    """Return the origins (source, term) that both recipes ask for in the same way."""
+    feeds = {description.split(" ")[0] for description in set(before.feeds) & set(after.feeds)}
+    registries, countries = (
+        set(getattr(before, name)) & set(getattr(after, name)) for name in ("registries", "countries")
+    )
+    return {(registry, country) for registry in registries for country in countries} | {(n, n) for n in feeds}
+
+
+def _name(source: str, term: str, excluded: bool) -> str:  # noqa: FBT001 - the three parts of a key
+    given = f"feed {source}" if source == term else f"what {source} delegates to {term}"
+    return f"{given}, excluded," if excluded else given
 
 
 def _share(part: int, whole: int) -> str:

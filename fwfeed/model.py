@@ -76,22 +76,32 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a part of a candidate comes from: one registry's file, by content."""
+    """Where a part of a candidate comes from: one registry's or feed's file, by content.
 
-    registry: str
+    `end_date` is the last day it speaks of; where its format has none, the day on which it came with this content.
+    `taken` counts the records of `records` that the set is made of.
+    """
+
+    name: str
     url: str
-    serial: int
+    serial: int | None
     end_date: date
     sha256: str
     records: int
-    delegations: int
+    taken: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one origin gave to a set before the parts were merged."""
+    """What one origin gave to a set before the parts were merged, or, `excluded`, took away from it.
 
-    origin: str
+    `source` is a registry or feed, empty for what the configuration itself holds; `term` is a country, or the element
+    of set.include or set.exclude.
+    """
+
+    source: str
+    term: str
+    excluded: bool
     family: Family
     prefixes: int
     addresses: int
@@ -99,10 +109,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a set is made of, as the configuration said when the candidate was compiled."""
+    """What a set is made of, as the configuration said when the candidate was compiled.
+
+    `feeds` has a description of each feed: what decides which of its addresses are taken.
+    """
 
     registries: tuple[str, ...]
     countries: tuple[str, ...]
+    feeds: tuple[str, ...]
     include: tuple[str, ...]
     exclude: tuple[str, ...]
 
@@ -168,6 +182,64 @@ class Generation:
     replaced_zone: str | None
 
 
+class Gate(StrEnum):
+    """The gates, by the names their settings have."""
+
+    EMPTY = "empty"
+    MAX_SHRINK = "max_shrink"
+    MAX_GROWTH = "max_growth"
+    MAX_SPACE = "max_space"
+    MAX_AGE = "max_age"
+    BACKWARDS = "backwards"
+    FUTURE = "future"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one gate found wrong."""
+
+    gate: Gate
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """How one family of a set differs from another: the fewest prefixes of what was added and removed."""
+
+    family: Family
+    before: Ranges
+    after: Ranges
+    added: tuple[Prefix, ...]
+    removed: tuple[Prefix, ...]
+
+
+OriginKey = tuple[str, str, bool]
+"""What tells one part of a set from another: source, term, excluded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """How one set differs from another, and what the gates say to it.
+
+    `parts` has how many addresses each origin gave, before and after; empty where that is not known of both.
+    """
+
+    before_name: str
+    after_name: str
+    deltas: tuple[Delta, ...]
+    parts: Mapping[OriginKey, tuple[Mapping[Family, int], Mapping[Family, int]]]
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a source's file, or all of a refresh (`name` empty), was refused, and since when it has been."""
+
+    name: str
+    reason: str
+    since: datetime
+
+
 class Kernel(StrEnum):
     """What is known of the kernel's side of a question."""
 
@@ -195,15 +267,44 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Something that a set is made of and that has a given address: a record of a file, or a term of the configuration.
+
+    `place` is file:line, and `text` that line; both and `url` are empty for a term. `excluded`: it takes away.
+    """
+
+    source: str
+    term: str
+    excluded: bool
+    place: str
+    serial: int | None
+    url: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """Why an address, or some address of a prefix, is in a set or is not."""
+
+    asked: str
+    ipset: str
+    inside: bool
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """Where things stand.
 
     `problems` says where files, runtime and kernel are not what the generation says: empty is the proof that they
     are, None that it is not known, and `unknown` why. `pending` is whether the candidate has another set than the
-    generation.
+    generation. `held` is the candidate that the gates hold, and `verdicts` why; `refusals` is of the last refresh.
     """
 
     candidate: Candidate | None
+    held: Candidate | None
+    verdicts: tuple[Verdict, ...]
+    refusals: tuple[Refusal, ...]
     generation: Generation | None
     pending: bool
     problems: tuple[str, ...] | None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from fwfeed import firewalld
+from fwfeed import firewalld, gates
 from fwfeed.config import Config
 from fwfeed.errors import ConfigError, FwfeedError
 from fwfeed.feeds import special_purpose
@@ -61,7 +61,7 @@ def status(config: Config) -> Status:
     """Return where things stand. What the kernel holds is unknown without root, or without firewalld."""
     state = Path(config.paths.state)
     store = Generations.below(state)
-    candidate = candidates.find(state)
+    candidate, held = candidates.find(state), candidates.find_held(state)
     generation = generations.current(store.all(Path(config.paths.firewalld)))
     content = store.content(generation) if generation else {}
     try:
@@ -76,6 +76,9 @@ def status(config: Config) -> Status:
             unknown = error.message
     return Status(
         candidate=candidate,
+        held=held,
+        verdicts=() if held is None else tuple(gates.judge(candidate, held, config.gates)),
+        refusals=candidates.refusals(state),
         generation=generation,
         pending=candidate is not None
         and any(merge(candidate.ranges(family)) != installed.get(family) for family in Family),

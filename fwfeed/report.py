@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import unified_diff
 from typing import Any
 
 from fwfeed.config import Config, Inbound, Outbound
-from fwfeed.gates import Verdict
-from fwfeed.model import Candidate, Found, Kernel, Part, Source, Status
-from fwfeed.prefixes import Family, count
+from fwfeed.model import Candidate, Found, Kernel, Refusal, Review, Source, Status, Trace, Verdict
+from fwfeed.prefixes import Family, count, format_prefix
 
 
 def candidate_lines(candidate: Candidate, config: Config) -> Iterator[str]:
@@ -20,7 +19,7 @@ def candidate_lines(candidate: Candidate, config: Config) -> Iterator[str]:
         yield f"set {config.set.ipset(family)} (IPv{family.value}): {_size(len(candidate.prefixes(family)), total)}"
         for part in candidate.parts:
             if part.family is family:
-                yield f"  {_origin(part):<24} {_size(part.prefixes, part.addresses)}"
+                yield f"  {_origin(part.source, part.term, part.excluded):<24} {_size(part.prefixes, part.addresses)}"
     yield f"compiled {_time(candidate.compiled)} from"
     for source in candidate.sources:
         yield f"  {_source(source)}"
@@ -65,6 +64,97 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
         yield f"HELD by gate {verdict.gate}: {verdict.reason}"
 
 
+def refreshed_json(
+    candidate: Candidate | None, held: Candidate | None, verdicts: Sequence[Verdict], stale: Sequence[str]
+) -> dict[str, Any]:
+    """Return how a refresh ended for JSON."""
+    return {
+        **(candidate_json(candidate) if candidate else {"compiled": None}),
+        "held": held and _held_json(held, verdicts),
+        "stale": list(stale),
+    }
+
+
+def held_lines(held: Candidate, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield which candidate is held, why, and the ways on."""
+    yield f"held: a candidate compiled {_time(held.compiled)}; what is live stays"
+    yield from verdict_lines(verdicts)
+    yield "  see it: fwfeed diff; let it through: fwfeed approve"
+
+
+def refusal_lines(refusals: Iterable[Refusal]) -> Iterator[str]:
+    """Yield what the last refresh refused."""
+    for refusal in refusals:
+        what = f"{refusal.name}: the file accepted last serves" if refusal.name else "all of it"
+        yield f"REFUSED at the last refresh, since {_time(refusal.since)}: {what}"
+        yield from (f"  {line}" for line in refusal.reason.splitlines())
+
+
+def review_lines(review: Review, config: Config) -> Iterator[str]:
+    """Yield how one set differs from another: in numbers, by origin, and each prefix."""
+    yield f"{review.after_name} against {review.before_name}"
+    for delta in review.deltas:
+        before, after = count(delta.before), count(delta.after)
+        yield f"set {config.set.ipset(delta.family)} (IPv{delta.family.value}): {_move(before, after)}"
+        for (source, term, excluded), (old, new) in review.parts.items():
+            if old[delta.family] != new[delta.family]:
+                moved = _move(old[delta.family], new[delta.family])
+                yield f"  {_origin(source, term, excluded):<24} {moved}"
+        for sign, prefixes in (("-", delta.removed), ("+", delta.added)):
+            yield from (f"{sign} {format_prefix(prefix, delta.family)}" for prefix in prefixes)
+
+
+def review_json(review: Review) -> dict[str, Any]:
+    """Return how one set differs from another for JSON."""
+    return {
+        "before": review.before_name,
+        "after": review.after_name,
+        "families": {
+            str(delta.family.value): {
+                "addresses": {"before": count(delta.before), "after": count(delta.after)},
+                "added": [format_prefix(prefix, delta.family) for prefix in delta.added],
+                "removed": [format_prefix(prefix, delta.family) for prefix in delta.removed],
+            }
+            for delta in review.deltas
+        },
+        "held": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in review.verdicts],
+    }
+
+
+def trace_lines(trace: Trace) -> Iterator[str]:
+    """Yield from where an address or prefix came into a set, or why it is not in it."""
+    yield f"  why {trace.asked} is {'in' if trace.inside else 'not in'} set {trace.ipset}:"
+    for origin in trace.origins:
+        sign = "exclude" if origin.excluded else "include"
+        yield f"    {sign} {_origin(origin.source, origin.term, origin.excluded).removeprefix('exclude ')}"
+        if origin.place:
+            serial = "" if origin.serial is None else f", serial {origin.serial}"
+            yield f"      {origin.place}{serial}, from {origin.url}"
+            yield f"      {origin.text}"
+    if not trace.origins:
+        yield "    nothing that the set is made of has it"
+
+
+def trace_json(trace: Trace) -> dict[str, Any]:
+    """Return from where an address or prefix came into a set for JSON."""
+    return {
+        "asked": trace.asked,
+        "inside": trace.inside,
+        "origins": [
+            {
+                "excluded": origin.excluded,
+                "source": origin.source or None,
+                "term": origin.term,
+                "place": origin.place or None,
+                "serial": origin.serial,
+                "url": origin.url or None,
+                "text": origin.text or None,
+            }
+            for origin in trace.origins
+        ],
+    }
+
+
 def lookup_lines(found: Found) -> Iterator[str]:
     """Yield what is known of one address."""
     yield found.address
@@ -105,6 +195,9 @@ def status_lines(status: Status, config: Config, now: datetime) -> Iterator[str]
         yield "candidate: none yet; run: fwfeed fetch"
     else:
         yield from candidate_lines(status.candidate, config)
+    yield from refusal_lines(status.refusals)
+    if status.held is not None:
+        yield from held_lines(status.held, status.verdicts)
     generation = status.generation
     if generation is None:
         yield "installed: nothing yet; run: fwfeed apply"
@@ -129,7 +222,17 @@ def status_json(status: Status) -> dict[str, Any]:
         "proved": None if status.problems is None else not status.problems,
         "problems": list(status.problems or ()),
     }
-    return {"candidate": candidate and candidate_json(candidate), "installed": installed, "pending": status.pending}
+    refused = [
+        {"source": refusal.name or None, "since": _time(refusal.since), "reason": refusal.reason}
+        for refusal in status.refusals
+    ]
+    return {
+        "candidate": candidate and candidate_json(candidate),
+        "held": status.held and _held_json(status.held, status.verdicts),
+        "refused": refused,
+        "installed": installed,
+        "pending": status.pending,
+    }
 
 
 def candidate_json(candidate: Candidate) -> dict[str, Any]:
@@ -138,21 +241,35 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
         "compiled": _time(candidate.compiled),
         "sources": [
             {
-                "registry": source.registry,
+                "name": source.name,
                 "url": source.url,
                 "serial": source.serial,
                 "end_date": source.end_date.isoformat(),
                 "records": source.records,
-                "delegations": source.delegations,
+                "taken": source.taken,
             }
             for source in candidate.sources
         ],
         "parts": [
-            {"origin": part.origin, "ip": part.family.value, "prefixes": part.prefixes, "addresses": part.addresses}
+            {
+                "source": part.source or None,
+                "term": part.term,
+                "excluded": part.excluded,
+                "ip": part.family.value,
+                "prefixes": part.prefixes,
+                "addresses": part.addresses,
+            }
             for part in candidate.parts
         ],
         "prefixes": {str(family.value): len(candidate.prefixes(family)) for family in Family},
         "addresses": {str(family.value): count(candidate.ranges(family)) for family in Family},
+    }
+
+
+def _held_json(held: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {
+        "compiled": _time(held.compiled),
+        "verdicts": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in verdicts],
     }
 
 
@@ -166,18 +283,28 @@ def _kernel_answer(found: Found) -> str:
     return ("yes" if held else "no") + differs
 
 
-def _origin(part: Part) -> str:
-    return f"delegated to {part.origin}" if len(part.origin) == 2 else part.origin
+def _origin(source: str, term: str, excluded: bool) -> str:  # noqa: FBT001 - the three parts of a key
+    name = term if source in ("", term) else f"{term}, {source}"
+    return f"exclude {name}" if excluded else name
+
+
+def _move(before: int, after: int) -> str:
+    share = f" ({(after - before) / before:+.1%})" if before and after != before else ""
+    return f"{_number(before)} -> {_number(after)} addresses{share}"
+
+
+def _number(addresses: int) -> str:
+    return f"{addresses:,}" if addresses < 10**12 else f"{addresses:.2e}"
 
 
 def _size(prefixes: int, addresses: int) -> str:
-    number = f"{addresses:,}" if addresses < 10**12 else f"{addresses:.2e}"
-    return f"{prefixes:>6,} prefixes, {number:>15} addresses"
+    return f"{prefixes:>6,} prefixes, {_number(addresses):>15} addresses"
 
 
 def _source(source: Source) -> str:
-    taken = f"{source.delegations:,} delegations taken of {source.records:,} records"
-    return f"{source.registry:<8} serial {source.serial}, to {source.end_date}: {taken}"
+    taken = f"{source.taken:,} of {source.records:,} records taken"
+    serial = "" if source.serial is None else f"serial {source.serial}, "
+    return f"{source.name:<8} {serial}to {source.end_date}: {taken}"
 
 
 def _time(moment: datetime) -> str:

@@ -13,7 +13,7 @@ from fwfeed import checks, firewalld, gates
 from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.errors import CheckFailed, FwfeedError, Held
-from fwfeed.model import Candidate, Generation
+from fwfeed.model import Candidate, Generation, Verdict
 from fwfeed.prefixes import Family, count
 from fwfeed.proof import Content
 from fwfeed.render import Rendered, render
@@ -56,7 +56,7 @@ class Plan:
     clashes: tuple[str, ...]
     default_zone: DefaultZone
     generations: list[Generation]
-    verdicts: tuple[gates.Verdict, ...]
+    verdicts: tuple[Verdict, ...]
 
     @property
     def changes(self) -> Content:
@@ -85,8 +85,8 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
         and (not (root / _CONF).exists() or os.access(root / _CONF, os.R_OK, effective_ids=True))
     )
     installed = {path: files.read(root / path) if readable else None for path in paths}
-    current = generations.current(history)
-    before = current.addresses if current is not None and current.recipe == candidate.recipe else None
+    before = generations.comparable(history, candidate.recipe)
+    verdicts = gates.judge_addresses(before, addresses(candidate), config.gates)
     conf = (files.read(root / _CONF) or b"") if readable else b""
     return Plan(
         candidate=candidate,
@@ -101,7 +101,7 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
         ),
         default_zone=_default_zone(conf.decode(errors="replace"), rendered, history),
         generations=history,
-        verdicts=tuple(gates.judge_addresses(before, addresses(candidate), config.gates)),
+        verdicts=() if verdicts and candidates.is_approved(state, candidate) else tuple(verdicts),
     )
 
 
@@ -123,7 +123,7 @@ def check(config: Config, planned: Plan) -> None:
     if planned.verdicts:
         raise Held(
             "\n".join(verdict.reason for verdict in planned.verdicts),
-            "what is live stays; if the change is right, raise the limit in [gates] for one run",
+            "what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve",
         )
     with tempfile.TemporaryDirectory(prefix="fwfeed-check-") as folder:
         staged = Path(folder) / "firewalld"

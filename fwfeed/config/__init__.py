@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
+from dataclasses import replace
 from types import MappingProxyType
 
 from fwfeed.config import texts as as_
@@ -27,6 +29,7 @@ from fwfeed.config.schema import (
 )
 from fwfeed.config.table import Table
 from fwfeed.errors import ConfigError
+from fwfeed.feeds import Feed, Format
 
 __all__ = [
     "FOREIGN_ZONE",
@@ -61,9 +64,12 @@ def parse(text: str, *, file: str) -> Config:
         top = Table("", tomllib.loads(text), [])
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and where numbers or nesting have their limits
         raise ConfigError([f"{file}: not valid TOML: {error}"]) from None
+    feeds = _read_feeds(top.tables("feed"))
+    chosen = _read_set(top.table("set"), feeds)
     config = Config(
-        set=_read_set(top.table("set")),
+        set=chosen,
         sources=_read_sources(top.table("sources")),
+        feeds=tuple(_with_countries(feed, chosen) for feed in feeds),
         outbound=_read_outbound(top.table("outbound")),
         inbound=_read_inbound(top.table("inbound")),
         gates=_read_gates(top.table("gates")),
@@ -81,18 +87,61 @@ def parse(text: str, *, file: str) -> Config:
     return config
 
 
-def _read_set(table: Table) -> SetConfig:
+def _read_set(table: Table, feeds: list[Feed]) -> SetConfig:
     default = SetConfig()
     problems = len(table.problems)
+    names = [feed.name for feed in feeds]
+
+    def term(text: str) -> str:
+        return as_.term(text, names)
+
     result = SetConfig(
         name=table.text("name", default.name, as_.set_name),
         countries=table.texts("countries", default.countries, as_.country),
-        include=table.texts("include", default.include, as_.term),
-        exclude=table.texts("exclude", default.exclude, as_.term),
+        include=table.texts("include", default.include, term),
+        exclude=table.texts("exclude", default.exclude, term),
     )
     if not result.countries and not result.include and len(table.problems) == problems:
         table.blame("countries", "names nobody, and include is empty: the set would be empty")
+    if len(table.problems) == problems:
+        for index, name in enumerate(names):
+            if name not in (*result.include, *result.exclude):
+                table.problems.append((f"feed[{index}].name", f"neither set.include nor set.exclude names {name!r}"))
     return result
+
+
+_FILTERS = {"regions": Format.AWS, "services": Format.AWS, "scopes": Format.GCP, "countries": Format.GEOFEED}
+
+
+def _read_feeds(tables: list[Table]) -> list[Feed]:
+    feeds: list[Feed] = []
+    for table in tables:
+        table.require("name", "url")
+        kind = table.choice("format", Format.PLAIN)
+        feed = Feed(
+            name=table.text("name", "", as_.feed_name),
+            url=table.text("url", "", as_.url),
+            format=kind,
+            regions=table.texts("regions", (), as_.word),
+            services=table.texts("services", (), as_.word),
+            scopes=table.texts("scopes", (), as_.word),
+            countries=table.texts("countries", (), as_.country),
+            max_age=table.text("max_age", None, as_.age),
+        )
+        for key, owner in _FILTERS.items():
+            if getattr(feed, key) and kind is not owner:
+                table.blame(key, f'is a filter of format "{owner}", and this feed is "{kind}"')
+        if feed.name and any(feed.name == other.name for other in feeds):
+            table.blame("name", f"{feed.name!r} is there twice")
+        feeds.append(feed)
+    return feeds
+
+
+def _with_countries(feed: Feed, chosen: SetConfig) -> Feed:
+    """Ask a geofeed that names no countries for those of the set."""
+    if feed.format is Format.GEOFEED and not feed.countries:
+        return replace(feed, countries=chosen.countries)
+    return feed
 
 
 def _read_sources(table: Table) -> SourcesConfig:
@@ -106,9 +155,11 @@ def _read_sources(table: Table) -> SourcesConfig:
         urls[registry] = table.table(registry).text("url", urls[registry], as_.url)
     return SourcesConfig(
         registries=registries,
-        mirrors=table.texts("mirrors", default.mirrors, as_.url),
+        mirrors=table.texts("mirrors", default.mirrors, as_.mirror),
         checksum=table.choice("checksum", default.checksum),
         max_age=table.text("max_age", default.max_age, as_.age),
+        deadline=table.text("deadline", default.deadline, as_.duration),
+        retries=table.number("retries", default.retries, as_.retries),
         urls=MappingProxyType(urls),
     )
 
@@ -139,6 +190,7 @@ def _read_gates(table: Table) -> GatesConfig:
     return GatesConfig(
         max_shrink=table.text("max_shrink", default.max_shrink, as_.percentage),
         max_growth=table.text("max_growth", default.max_growth, as_.percentage),
+        max_space=table.text("max_space", default.max_space, as_.percentage),
     )
 
 
@@ -157,11 +209,17 @@ def _line_of(text: str, key: str) -> int:
     """Return the line of a key in TOML text as far as its lines tell; 0 for a key written in another way."""
     *tables, name = re.sub(r"\[\d+\]$", "", key).split(".")
     wanted, current = ".".join(tables), ""
+    arrays: Counter[str] = Counter()
+    table = 0  # for a key that should be there and is not
     for number, line in enumerate(text.split("\n"), 1):
-        if header := re.match(r"\s*\[\[?\s*([^\[\]]+?)\s*\]", line):
-            current = header[1]
+        if header := re.match(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]", line):
+            current = header[2]
+            if header[1] == "[[":
+                current = f"{header[2]}[{arrays[header[2]]}]"
+                arrays[header[2]] += 1
             if current == key:
                 return number
+            table = number if current == wanted else table
         elif current == wanted and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
             return number
-    return 0
+    return table

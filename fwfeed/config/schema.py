@@ -9,7 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
 
-from fwfeed.feeds import SPECIAL_PURPOSE
+from fwfeed.feeds import SPECIAL_PURPOSE, Feed
 from fwfeed.prefixes import Family
 
 REGISTRY_URLS: Mapping[str, str] = MappingProxyType(
@@ -51,7 +51,7 @@ class Inbound(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetConfig:
-    """[set]: what the set is called and made of. `include` and `exclude` hold canonical CIDRs and group names."""
+    """[set]: what the set is called and made of. `include` and `exclude` hold canonical CIDRs, groups and feeds."""
 
     name: str = "JP"
     countries: tuple[str, ...] = ("JP",)
@@ -65,12 +65,18 @@ class SetConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcesConfig:
-    """[sources]: where the registries' files come from, and how old they may be (None: any age)."""
+    """[sources]: where the registries' files come from, and how old they may be (None: any age).
+
+    `deadline` is how long one location of one file may take, `retries` how often a transfer that failed on its way is
+    begun again within it; both are for feeds too.
+    """
 
     registries: tuple[str, ...] = tuple(REGISTRY_URLS)
     mirrors: tuple[str, ...] = ()
     checksum: Checksum = Checksum.REQUIRED
     max_age: timedelta | None = timedelta(days=7)
+    deadline: timedelta = timedelta(minutes=10)
+    retries: int = 3
     urls: Mapping[str, str] = field(default_factory=lambda: REGISTRY_URLS)
 
 
@@ -97,10 +103,14 @@ class InboundConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatesConfig:
-    """[gates]: how far a family's number of addresses may move in one step, as fractions."""
+    """[gates]: how far numbers of addresses may move in one step, and how much of a family's space is too much.
+
+    All are fractions; `max_space` is of all IPv4 addresses, and of the IPv6 global unicast space in use.
+    """
 
     max_shrink: Fraction = Fraction(10, 100)
     max_growth: Fraction = Fraction(25, 100)
+    max_space: Fraction = Fraction(60, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +130,7 @@ class Config:
 
     set: SetConfig = field(default_factory=SetConfig)
     sources: SourcesConfig = field(default_factory=SourcesConfig)
+    feeds: tuple[Feed, ...] = ()
     outbound: OutboundConfig = field(default_factory=OutboundConfig)
     inbound: InboundConfig = field(default_factory=InboundConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)

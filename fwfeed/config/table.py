@@ -40,6 +40,19 @@ class Table:
         self._tables.append(table)
         return table
 
+    def tables(self, key: str) -> list[Table]:
+        """Take an array of tables, [[key]]."""
+        path = f"{self.path}.{key}" if self.path else key
+        values = self._take(key)
+        if values is None:
+            values = []
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            self.blame(key, f"must be an array of tables, [[{path}]]")
+            values = []
+        tables = [Table(f"{path}[{index}]", value, self.problems) for index, value in enumerate(values)]
+        self._tables += tables
+        return tables
+
     def finish(self) -> None:
         """Report what nobody asked for, here and in the tables below."""
         for key in self._values:
@@ -47,6 +60,12 @@ class Table:
             self.blame(key, f"unknown key{f'; did you mean {near[0]}?' if near else ''}")
         for table in self._tables:
             table.finish()
+
+    def require(self, *keys: str) -> None:
+        """Report each of these keys that is not there."""
+        for key in keys:
+            if key not in self._values:
+                self.blame(key, "is missing")
 
     def read(self, key: str, default: _T, kind: type, meaning: str, convert: Callable[[object], _T]) -> _T:
         """Take a value of the type `kind` and convert it; ValueError from `convert` becomes a problem."""
@@ -69,6 +88,10 @@ class Table:
     def flag(self, key: str, *, default: bool) -> bool:
         """Take a truth value."""
         return self.read(key, default, bool, "true or false", bool)
+
+    def number(self, key: str, default: int, convert: Callable[[int], int]) -> int:
+        """Take a whole number."""
+        return self.read(key, default, int, "a whole number", lambda value: convert(int(str(value))))
 
     def choice(self, key: str, default: _E) -> _E:
         """Take one value of a closed set."""

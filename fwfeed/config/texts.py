@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from difflib import get_close_matches
 from fractions import Fraction
@@ -30,16 +31,20 @@ def country(text: str) -> str:
     return text
 
 
-def term(text: str) -> str:
-    """Normalise an element of include or exclude: a group's name, or an address or CIDR."""
-    if text == SPECIAL_PURPOSE:
+def term(text: str, feeds: Collection[str]) -> str:
+    """Normalise an element of include or exclude: the name of a group or feed, or an address or CIDR."""
+    if text == SPECIAL_PURPOSE or text in feeds:
         return text
     import netaddr  # only the few configurations that name addresses pay for it
 
     try:
         network = netaddr.IPNetwork(text)
     except (netaddr.AddrFormatError, ValueError):
-        raise ValueError(f"{text!r} is neither an address, a CIDR, nor the group {SPECIAL_PURPOSE}") from None
+        names = [SPECIAL_PURPOSE, *feeds]
+        near = get_close_matches(text, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        known = f"the group {SPECIAL_PURPOSE}, nor the name of a [[feed]]"
+        raise ValueError(f"{text!r} is neither an address, a CIDR, {known}{hint}") from None
     family = Family(network.version)
     canonical = format_prefix(Prefix(network.first, network.prefixlen), family)
     if network.value != network.first:
@@ -58,12 +63,40 @@ def registry(text: str) -> str:
     return text
 
 
+_HOST = r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\])"
+
+
+def mirror(text: str) -> str:
+    """Accept the base URL of a mirror, https:// or file://."""
+    if text.startswith("http://"):
+        raise ValueError(f"{text!r} is not https: anybody on the way could put another file in its place")
+    return url(text)
+
+
 def url(text: str) -> str:
-    """Accept a URL that is https:// or file://."""
-    host = r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\])"
-    if "%00" in text or not re.fullmatch(rf"(https://{host}(:[0-9]{{1,5}})?(/[!-~]*)?|file:///[!-~]+)", text):
+    """Accept a source's own URL: https:// or file://, or http:// where somebody has spelled it out for this source."""
+    if "%00" in text or not re.fullmatch(rf"(https?://{_HOST}(:[0-9]{{1,5}})?(/[!-~]*)?|file:///[!-~]+)", text):
         raise ValueError(f"{text!r} is not a URL of https://host/... or file:///path")
     return text
+
+
+def feed_name(text: str) -> str:
+    """Accept the name of a feed: it is a folder of the cache, and must not be taken for a registry or a group."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", text):
+        raise ValueError(f"{text!r} is not a feed's name: a small letter, then small letters, digits or -, 31 in all")
+    if text in REGISTRY_URLS or text == SPECIAL_PURPOSE:
+        raise ValueError(f"{text!r} is already the name of a registry or group")
+    return text
+
+
+def word(text: str) -> str:
+    """Accept a value of a feed's filter: a region, service or scope, as its provider writes it."""
+    if not re.fullmatch(r"[A-Za-z0-9_. -]{1,64}", text):
+        raise ValueError(f"{text!r} is not a name of letters, digits, spaces and _ . -")
+    return text
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def age(text: str) -> timedelta | None:
@@ -73,8 +106,23 @@ def age(text: str) -> timedelta | None:
     found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
     if not found:
         raise ValueError(f'{text!r} is not a time like "36h" or "7d", nor "off"')
-    unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
-    return timedelta(**{unit: int(found[1])})
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def duration(text: str) -> timedelta:
+    """Read a time like 30s or 10m, a day at most."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([smh])", text)
+    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta.max
+    if length > timedelta(days=1):
+        raise ValueError(f'{text!r} is not a time like "30s" or "10m", up to a day')
+    return length
+
+
+def retries(number: int) -> int:
+    """Accept a number of retries."""
+    if not 0 <= number <= 10:
+        raise ValueError(f"{number} is not a number from 0 to 10")
+    return number
 
 
 def log_prefix(text: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from fwfeed.feeds.special import SPECIAL_PURPOSE, special_purpose
@@ -26,7 +27,7 @@ class Format(StrEnum):
 class Feed:
     """[[feed]]: a list of ranges, and which of them are wanted; an empty filter lets everything through.
 
-    `regions` and `services` are of AWS, `scopes` of GCP, `countries` of a geofeed.
+    `regions` and `services` are of AWS, `scopes` of GCP, `countries` of a geofeed. `max_age` None: any age.
     """
 
     name: str
@@ -36,3 +37,16 @@ class Feed:
     services: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     countries: tuple[str, ...] = ()
+    max_age: timedelta | None = None
+
+    @property
+    def description(self) -> str:
+        """What decides which of its addresses are taken, in one line: two feeds of one description are comparable."""
+        filters = {
+            "regions": self.regions,
+            "services": self.services,
+            "scopes": self.scopes,
+            "countries": self.countries,
+        }
+        given = [f"{key}={','.join(values)}" for key, values in filters.items() if values]
+        return " ".join([self.name, self.format, *given])

@@ -1,18 +1,30 @@
-"""The last accepted file of each registry, under the names the registries give them.
+"""The last accepted file of each registry, under the names the registries give them, and of each feed.
 
-Any static web server over the folder is a mirror for other hosts: mirrors = ["https://host/{registry}"].
+Any static web server over the folder is a mirror for other hosts: mirrors = ["https://host/{registry}"]. Files that
+were verified but that a gate holds back wait in .held, in the same order.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
-from fwfeed.fetch import Delivery, file_name
+from fwfeed.config import REGISTRY_URLS
+from fwfeed.fetch import Digests, Validators, digest, file_name
 from fwfeed.model import Source
 from fwfeed.store import files
+
+_META_CAP = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What is known of an accepted file; `source.taken` is 0, as what is taken of it is not the file's."""
+
+    source: Source
+    validators: Validators
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +33,71 @@ class Cache:
 
     root: Path
 
-    def path(self, registry: str) -> Path:
-        """Return where a registry's file is kept."""
-        return self.root / registry / file_name(registry)
+    @property
+    def held(self) -> Cache:
+        """The files that wait to be let through."""
+        return Cache(self.root / ".held")
 
-    def stage(self, staging: files.Staging, delivery: Delivery) -> None:
-        """Write a delivery beside the accepted file of its registry."""
-        path = self.path(delivery.registry)
-        staging.write(path, delivery.raw)
-        staging.write(path.with_name(f"{path.name}.md5"), f"{delivery.md5}  {path.name}\n".encode())
+    def path(self, name: str) -> Path:
+        """Return where the file of a registry or feed is kept."""
+        return self.root / name / (file_name(name) if name in REGISTRY_URLS else name)
 
-    def stage_meta(self, staging: files.Staging, source: Source, now: datetime) -> None:
-        """Write what was found in the delivery beside it."""
-        meta = {
-            "url": source.url,
-            "sha256": source.sha256,
-            "serial": source.serial,
-            "end_date": source.end_date.isoformat(),
-            "records": source.records,
-            "accepted": now.astimezone(UTC).isoformat(timespec="seconds"),
-        }
-        staging.write(self.path(source.registry).with_name("meta.json"), (json.dumps(meta, indent=1) + "\n").encode())
+    def accepted(self, name: str) -> Accepted | None:
+        """Return what is known of the accepted file of a registry or feed, None where it is not there unharmed."""
+        meta = files.read_untrusted(self._meta(name), _META_CAP)
+        path = self.path(name)
+        if meta is None or not path.exists():
+            return None
+        try:
+            found = _load(name, meta)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return None
+        with files.explained("read", path), path.open("rb") as file:
+            return found if digest(file).sha256 == found.source.sha256 else None
+
+    def stage(self, staging: files.Staging, scratch: Path, digests: Digests, accepted: Accepted, now: datetime) -> None:
+        """Have a verified file take its place, with its .md5 and what is known of it."""
+        name = accepted.source.name
+        path = self.path(name)
+        staging.assign(scratch, path)
+        if name in REGISTRY_URLS:
+            staging.write(path.with_name(f"{path.name}.md5"), f"{digests.md5}  {path.name}\n".encode())
+        staging.write(self._meta(name), _dump(accepted, now))
+
+    def _meta(self, name: str) -> Path:
+        return self.root / name / "meta.json"
+
+
+def _dump(accepted: Accepted, now: datetime) -> bytes:
+    source, validators = accepted.source, accepted.validators
+    document = {
+        "url": source.url,
+        "sha256": source.sha256,
+        "serial": source.serial,
+        "end_date": source.end_date.isoformat(),
+        "records": source.records,
+        "etag": validators.etag,
+        "last_modified": validators.last_modified,
+        "accepted": now.astimezone(UTC).isoformat(timespec="seconds"),
+    }
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def _load(name: str, raw: bytes) -> Accepted:
+    document = json.loads(raw)
+    texts = {key: document[key] for key in ("url", "sha256", "end_date", "etag", "last_modified")}
+    serial, records = document["serial"], document["records"]
+    if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts.values()):
+        raise TypeError("it has other values where texts should be")
+    if type(records) is not int or type(serial) not in (int, type(None)):
+        raise TypeError("it has other values where numbers should be")
+    source = Source(
+        name=name,
+        url=texts["url"],
+        serial=serial,
+        end_date=date.fromisoformat(texts["end_date"]),
+        sha256=texts["sha256"],
+        records=records,
+        taken=0,
+    )
+    return Accepted(source=source, validators=Validators(etag=texts["etag"], last_modified=texts["last_modified"]))

@@ -1,15 +1,21 @@
-"""Where the candidate is kept."""
+"""Where the candidate is kept, and beside it the one that is held, what was refused, and what was let through."""
 
 from __future__ import annotations
 
+import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fwfeed import candidate as codec
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Candidate
+from fwfeed.model import Candidate, Refusal
 from fwfeed.store import files
 
+NAME = "candidate.json"
 _SIZE_CAP = 64 << 20
+_REFUSALS_CAP = 1 << 20
+_APPROVAL_CAP = 1 << 12
 
 
 def folder(state: Path) -> Path:
@@ -17,16 +23,24 @@ def folder(state: Path) -> Path:
     return state / "candidate"
 
 
+def held_folder(state: Path) -> Path:
+    """Return the folder of what a refresh made and a gate holds."""
+    return folder(state) / "held"
+
+
 def path(state: Path) -> Path:
     """Return the candidate's file below a state folder."""
-    return folder(state) / "candidate.json"
+    return folder(state) / NAME
 
 
 def find(state: Path) -> Candidate | None:
     """Return the candidate, or None where there is none yet. Raises FwfeedError for one that is damaged."""
-    file = path(state)
-    raw = files.read_untrusted(file, _SIZE_CAP)
-    return None if raw is None else codec.load(raw, file=str(file))
+    return _read(path(state))
+
+
+def find_held(state: Path) -> Candidate | None:
+    """Return the candidate that a gate holds, or None. Raises FwfeedError for one that is damaged."""
+    return _read(held_folder(state) / NAME)
 
 
 def load(state: Path) -> Candidate:
@@ -37,6 +51,96 @@ def load(state: Path) -> Candidate:
     return candidate
 
 
-def stage(staging: files.Staging, state: Path, candidate: Candidate) -> None:
-    """Write a new candidate beside the old one."""
-    staging.write(path(state), codec.dump(candidate))
+def stage(staging: files.Staging, place: Path, candidate: Candidate) -> None:
+    """Write a new candidate for one of the two folders."""
+    staging.write(place / NAME, codec.dump(candidate))
+
+
+def refusals(state: Path) -> tuple[Refusal, ...]:
+    """Return what the last refresh refused. Raises FwfeedError for a damaged record."""
+    file = _refusals_path(state)
+    raw = files.read_untrusted(file, _REFUSALS_CAP)
+    if raw is None:
+        return ()
+    try:
+        return tuple(
+            Refusal(
+                name=_printable(each["name"]),
+                reason="\n".join(map(_printable, each["reason"])),
+                since=_moment(each["since"]),
+            )
+            for each in json.loads(raw)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise FwfeedError(f"{file}: not a list of refusals", "remove it") from None
+
+
+def record_refusals(state: Path, found: dict[str, str], now: datetime) -> None:
+    """Keep why files were refused, by name, and since when; nothing is written where nothing is new."""
+    try:
+        before = refusals(state)
+    except FwfeedError:
+        before = ()
+    since = {refusal.name: refusal.since for refusal in before}
+    after = tuple(
+        Refusal(name=name, reason=_made_printable(reason), since=since.get(name, now))
+        for name, reason in sorted(found.items())
+    )
+    if after == before:
+        return
+    if not after:
+        files.remove(_refusals_path(state))
+        return
+    document = [
+        {
+            "name": refusal.name,
+            "since": refusal.since.astimezone(UTC).isoformat(timespec="seconds"),
+            "reason": refusal.reason.splitlines(),
+        }
+        for refusal in after
+    ]
+    files.replace(_refusals_path(state), (json.dumps(document, indent=1) + "\n").encode())
+
+
+def approve(state: Path, candidate: Candidate, now: datetime) -> None:
+    """Record that these sets may go in, whatever the gates say. This file is for root to write."""
+    document = {"sets": codec.digest(candidate), "approved": now.astimezone(UTC).isoformat(timespec="seconds")}
+    files.replace(_approval_path(state), (json.dumps(document, indent=1) + "\n").encode())
+
+
+def is_approved(state: Path, candidate: Candidate) -> bool:
+    """Return whether these very sets were approved."""
+    raw = files.read_untrusted(_approval_path(state), _APPROVAL_CAP)
+    found = re.search(rb'"sets": "([0-9a-f]{64})"', raw or b"")
+    return found is not None and found[1].decode() == codec.digest(candidate)
+
+
+def _read(file: Path) -> Candidate | None:
+    raw = files.read_untrusted(file, _SIZE_CAP)
+    return None if raw is None else codec.load(raw, file=str(file))
+
+
+def _refusals_path(state: Path) -> Path:
+    return folder(state) / "refusals.json"
+
+
+def _approval_path(state: Path) -> Path:
+    return state / "approved.json"
+
+
+def _printable(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError(f"{value!r} is not printable text")
+    return value
+
+
+def _made_printable(text: str) -> str:
+    """Return what of a text is fit for a terminal and a log; a hostile server can have a word in a reason."""
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in text.splitlines())
+
+
+def _moment(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment

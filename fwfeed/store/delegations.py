@@ -18,6 +18,8 @@ from fwfeed.model import Delegation, Snapshot, Source
 from fwfeed.prefixes import Family
 from fwfeed.store import candidates, files
 
+NAME = "delegations.sqlite"
+
 _SCHEMA = """
 PRAGMA journal_mode = OFF;  -- the file is built aside and renamed into place, or thrown away
 PRAGMA synchronous = OFF;
@@ -34,7 +36,7 @@ BEGIN;
 
 def path(state: Path) -> Path:
     """Return the database's file below a state folder."""
-    return candidates.folder(state) / "delegations.sqlite"
+    return candidates.folder(state) / NAME
 
 
 _ROWS = 40
@@ -50,7 +52,7 @@ class Writer:
         """Add a registry's delegations; `number` is its key in this database."""
         self._connection.execute(
             "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?)",
-            (number, source.registry, source.url, source.serial, source.end_date.isoformat(), source.sha256),
+            (number, source.name, source.url, source.serial, source.end_date.isoformat(), source.sha256),
         )
         self._insert(
             "ipv4",
@@ -76,19 +78,16 @@ class Writer:
 
 
 @contextmanager
-def building(staging: files.Staging, file: Path) -> Iterator[Writer]:
-    """Build a new database as a part of `staging`, finished when the block ends."""
-    temporary = staging.reserve(file)
+def building(file: Path) -> Iterator[Writer]:
+    """Build a new database, finished when the block ends."""
     with files.explained("write", file):
         try:
-            with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+            with closing(sqlite3.connect(file, isolation_level=None)) as connection:
                 connection.executescript(_SCHEMA)
                 yield Writer(connection)
                 connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise FwfeedError(f"cannot write {file}: {error}", "check the folder's rights and free space") from error
-        temporary.chmod(files.FILE_MODE)
-        files.sync(temporary)
 
 
 def lookup(file: Path, address: int, family: Family) -> list[Delegation]:

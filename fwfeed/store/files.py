@@ -85,50 +85,57 @@ class Staging:
 
     Used as a context manager: without `commit` every new file is removed again. Because they are written in the
     folder of the file they replace, they are on its file system and, below /etc/firewalld, get the SELinux label of
-    that folder. `write` and `reserve` may be called from several threads.
+    that folder.
     """
 
     def __init__(self) -> None:
-        self._targets: list[Path] = []
+        self._scratches: list[Path] = []
+        self._assigned: dict[Path, Path] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for path in self._targets:
+        for scratch in self._scratches:
             with suppress(OSError):
-                _temporary(path).unlink(missing_ok=True)
+                scratch.unlink(missing_ok=True)
 
     def write(self, path: Path, content: bytes) -> None:
         """Write the file that `commit` puts in place of `path`."""
-        temporary = self.reserve(path)
+        scratch = self.scratch(path)
         with explained("write", path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode) if path.exists() else FILE_MODE)
+            with os.fdopen(os.open(scratch, flags, FILE_MODE), "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        self.assign(scratch, path)
 
-    def reserve(self, path: Path) -> Path:
-        """Return where to write the file that will replace `path`; whoever writes it syncs it."""
-        temporary = _temporary(path)
+    def scratch(self, path: Path) -> Path:
+        """Return where to write a file that may replace `path`, or another on the same file system, with `assign`."""
+        scratch = _temporary(path)
         make_folder(path.parent)
         with explained("write", path):
-            temporary.unlink(missing_ok=True)
-        self._targets.append(path)
-        return temporary
+            scratch.unlink(missing_ok=True)
+        self._scratches.append(scratch)
+        return scratch
+
+    def assign(self, scratch: Path, path: Path) -> None:
+        """Have `commit` put a finished file in place of `path`."""
+        make_folder(path.parent)
+        with explained("write", path):
+            scratch.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else FILE_MODE)
+            sync(scratch)
+        self._assigned[path] = scratch
 
     def commit(self) -> None:
         """Put all files in their places, in the order they were asked for, durably; or none, when one cannot be."""
         done: list[Path] = []
         try:
-            for path in self._targets:
+            for path, scratch in self._assigned.items():
                 with explained("write", path):
                     _keep(path)
-                    _temporary(path).replace(path)
+                    scratch.replace(path)
                 done.append(path)
-            for folder in {path.parent: None for path in self._targets}:
+            for folder in {path.parent: None for path in self._assigned}:
                 with explained("sync", folder):
                     sync(folder)
         except BaseException:
@@ -140,9 +147,9 @@ class Staging:
                     path.unlink()
             raise
         finally:
-            for path in self._targets:
+            for path in self._assigned:
                 _kept(path).unlink(missing_ok=True)
-        self._targets.clear()
+        self._assigned.clear()
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -157,6 +164,13 @@ def remove(path: Path) -> None:
     with explained("remove", path):
         path.unlink(missing_ok=True)
         sync(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder of ours with all that is in it, if it is there."""
+    if path.exists():
+        with explained("remove", path):
+            shutil.rmtree(path)
 
 
 def sync(path: Path) -> None:

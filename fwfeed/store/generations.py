@@ -19,7 +19,7 @@ from typing import Any
 
 from fwfeed.candidate import recipe_from_json, recipe_to_json
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Generation, Outcome
+from fwfeed.model import Generation, Outcome, Recipe
 from fwfeed.prefixes import Family
 from fwfeed.store import files
 
@@ -100,6 +100,12 @@ def current(generations: list[Generation]) -> Generation | None:
     """Return the newest generation that was applied."""
     applied = [generation for generation in generations if generation.outcome is Outcome.APPLIED]
     return applied[-1] if applied else None
+
+
+def comparable(generations: list[Generation], recipe: Recipe) -> Mapping[Family, int] | None:
+    """Return how many addresses were applied last, None where that was nothing, or a set of another recipe."""
+    newest = current(generations)
+    return newest.addresses if newest is not None and newest.recipe == recipe else None
 
 
 def unfinished(generations: list[Generation]) -> list[Generation]:

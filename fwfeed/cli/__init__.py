@@ -1,0 +1,84 @@
+"""The `fwfeed` command: arguments in, results on stdout, progress and errors on stderr, an exit code out.
+
+What each command needs is imported when it runs, so that `--help` and `render` stay quick. `commands` has what they do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fwfeed import __version__
+from fwfeed.cli import commands as do
+from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
+
+_EXIT_CODES = """\
+exit codes:
+  0  done, or nothing to do      4  apply failed and was rolled back
+  1  failed                      5  refused: it would lock you out
+  2  usage or configuration      6  apply failed, and so did the roll-back
+  3  feed refused, or held by a gate
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    if sys.stdout is None or sys.stderr is None:  # started with them closed; what is opened next must not become them
+        sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - for as long as the process lives
+    # not by set_defaults: a command's own parser would put the defaults over what stood before the command
+    defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False)
+    arguments = _parser().parse_args(argv, defaults)
+    code = guarded(lambda: int(arguments.run(Session(arguments))))
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # said above, or not worth saying; the interpreter's exit must not try again and change the exit code
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG})")
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    loudness = common.add_mutually_exclusive_group()
+    loudness.add_argument("-v", "--verbose", action="store_true", help="show progress even where there is no terminal")
+    loudness.add_argument("-q", "--quiet", action="store_true", help="no progress and no closing remark")
+
+    parser = argparse.ArgumentParser(
+        prog="fwfeed",
+        description="Keep a country's address set current inside firewalld, and prove that the kernel holds it.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"fwfeed {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[Session], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
+        added.set_defaults(run=run)
+        return added
+
+    command("update", do.update, "fetch, then apply (root)")
+    command(
+        "fetch", do.fetch, "fetch and verify the files of registries and feeds, and compile them into the candidate"
+    )
+    command("diff", do.diff, "show what is held, or not yet applied, prefix by prefix")
+    command("approve", do.approve, "let through what a gate holds (root)")
+    rendering = command("render", do.render, "show what the candidate would change below /etc/firewalld")
+    rendering.add_argument("--dry-run", action="store_true", help="write nothing (the default without --output)")
+    rendering.add_argument("--output", type=Path, metavar="DIR", help="write the files below this folder instead")
+    command("apply", do.apply, "install the candidate, and prove that the kernel holds it (root)")
+    command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")
+    command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")
+    listing = command("list", do.list_set, "print the candidate's set, one prefix a line")
+    listing.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or only IPv6")
+    looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")
+    looking.add_argument("--why", action="store_true", help="say what put it there: feed, file, serial and line")
+    looking.add_argument("address", nargs="+", metavar="ADDRESS", help="an address; with --why a prefix, too")
+    return parser

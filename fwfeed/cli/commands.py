@@ -1,0 +1,242 @@
+"""What each command does with the use cases, and how its result is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fwfeed.cli.session import Session, guarded, print_json, print_lines, say
+from fwfeed.errors import ConfigError, ExitCode, FwfeedError
+
+if TYPE_CHECKING:
+    from fwfeed.apply import Plan
+
+
+# How the half without root ends when it went on, but has something to tell: for `update`, never an exit code.
+_TOLD = 64
+
+
+def fetch(session: Session) -> int:
+    """Refresh the candidate, as user fwfeed where root asks and there is one."""
+    code = _without_root(session, lambda: _refresh(session, show=True))
+    return ExitCode.REFUSED if code == _TOLD else code
+
+
+def update(session: Session) -> int:
+    """Refresh, then apply what is accepted, even where something new is held."""
+    from fwfeed.apply import require_root
+
+    require_root()  # before the candidate is replaced, not after
+    code = _without_root(session, lambda: _refresh(session, show=False))
+    if code not in {ExitCode.DONE, _TOLD}:
+        return code
+    applied = apply(session)
+    return ExitCode.REFUSED if code == _TOLD else applied
+
+
+def _without_root(session: Session, run: Callable[[], int]) -> int:
+    from fwfeed.privileges import without_root
+    from fwfeed.store.candidates import folder
+
+    paths = session.config.paths
+    return without_root(lambda: guarded(run), (Path(paths.cache), folder(Path(paths.state))))
+
+
+def _refresh(session: Session, *, show: bool) -> int:
+    from fwfeed import report
+    from fwfeed.refresh import refresh
+
+    refreshed = refresh(session.config, now=session.now, tell=session.tell, seen=session.seen)
+    session.clear()
+    candidate = refreshed.candidate
+    if show and session.json:
+        print_json(report.refreshed_json(candidate, refreshed.held, refreshed.verdicts, refreshed.stale))
+    elif show and candidate is not None:
+        print_lines(report.candidate_lines(candidate, session.config))
+    for line in refreshed.stale:
+        say(f"fwfeed: {line}")
+    for verdict in refreshed.verdicts:
+        say(f"fwfeed: held by gate {verdict.gate}: {verdict.reason}")
+    if refreshed.verdicts:
+        say("fwfeed: way out: what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve")
+    if candidate is None:
+        return ExitCode.REFUSED
+    if show and not refreshed.changed and not refreshed.verdicts:
+        session.note("nothing changed")
+    return _TOLD if refreshed.stale or refreshed.verdicts else ExitCode.DONE
+
+
+def diff(session: Session) -> int:
+    """Show how what is held, or not yet applied, differs."""
+    from fwfeed import report
+    from fwfeed.review import review
+
+    reviewed = review(session.config)
+    if session.json:
+        print_json(report.review_json(reviewed))
+    else:
+        print_lines(report.review_lines(reviewed, session.config))
+        print_lines(report.verdict_lines(reviewed.verdicts))
+    return ExitCode.DONE
+
+
+def approve(session: Session) -> int:
+    """Let what is held through."""
+    from fwfeed.review import approve as let_through
+    from fwfeed.review import promote
+
+    overruled = let_through(session.config, now=session.now)
+
+    def take() -> int:
+        promote(session.config, tell=session.tell)
+        return ExitCode.DONE
+
+    code = _without_root(session, take) if overruled else ExitCode.DONE
+    if session.json:
+        print_json({"approved": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in overruled]})
+    elif not overruled:
+        print_lines(["nothing is held"])
+    elif code == ExitCode.DONE:
+        print_lines(f"approved: {verdict.reason}" for verdict in overruled)
+        print_lines(["the next apply takes it; now: fwfeed apply"])
+    return code
+
+
+def render(session: Session) -> int:
+    """Show or write what would be installed."""
+    from fwfeed.apply import plan
+
+    output: Path | None = session.arguments.output
+    root = Path(session.config.paths.firewalld)
+    if output is not None and output.resolve() == root.resolve():
+        raise ConfigError([f"--output {output}: that is where firewalld looks"], "run: fwfeed apply")
+    planned = plan(session.config, output)
+    _print_plan(session, planned, output or root)
+    if output is None or session.arguments.dry_run:
+        session.note(f"{_files(len(planned.changes))} would change; nothing was written")
+        return ExitCode.DONE
+    if planned.clashes:
+        problems = [f"{output / path}: is there already, and differs" for path in planned.clashes]
+        raise FwfeedError("\n".join(problems), "name an empty folder")
+    from fwfeed.apply.activate import swap
+
+    swap(output, planned.changes)
+    session.note(f"{_files(len(planned.changes))} written below {output}")
+    return ExitCode.DONE
+
+
+def _print_plan(session: Session, planned: Plan, root: Path) -> None:
+    from fwfeed import report
+
+    if session.json:
+        changes = {
+            path: "remove" if new is None else "new" if planned.installed[path] is None else "change"
+            for path, new in planned.changes.items()
+        }
+        held = [{"gate": verdict.gate, "reason": verdict.reason} for verdict in planned.verdicts]
+        print_json({"candidate": report.candidate_json(planned.candidate), "changes": changes, "held": held})
+        return
+    print_lines(report.candidate_lines(planned.candidate, session.config))
+    print_lines(report.policy_lines(session.config))
+    zone = planned.default_zone
+    if not planned.readable:
+        print_lines([f"{root} cannot be read without root: every file is shown as new"])
+    elif zone.changes:
+        print_lines([f"default zone: {zone.configured} -> {zone.wanted}"])
+    print_lines(report.verdict_lines(planned.verdicts))
+    print_lines(f"IN THE WAY: {root / path} was not written by fwfeed; apply will refuse" for path in planned.clashes)
+    print_lines([f"files below {root}:{'' if planned.changes else ' nothing to change'}"])
+    print_lines(report.change_lines(planned.changes, planned.installed))
+    print_lines([""])
+    print_lines(report.diff_lines(planned.changes, planned.installed))
+
+
+def apply(session: Session) -> int:
+    """Install the candidate."""
+    from fwfeed.apply import apply
+    from fwfeed.sessions import ssh_session
+
+    applied = apply(session.config, now=session.now, ssh=ssh_session(), tell=session.tell)
+    for warning in applied.warnings:
+        session.note(f"warning: {warning}")
+    generation = applied.generation
+    if session.json:
+        seconds = round(applied.seconds, 3)
+        number = generation and generation.number
+        print_json({"generation": number, "seconds": seconds, "warnings": list(applied.warnings)})
+    elif generation is None:
+        print_lines(["nothing to do: the kernel holds what it should"])
+    else:
+        sets = ", ".join(f"{nft_set.name} {len(nft_set.ranges):,} prefixes" for nft_set in applied.plan.rendered.sets)
+        done = f"applied generation {generation.number} in {applied.seconds:.1f} s"
+        print_lines([f"{done}; read back from the kernel: {sets}"])
+    return ExitCode.DONE
+
+
+def check(session: Session) -> int:
+    """Check what would be installed."""
+    from fwfeed.apply import check, plan
+
+    planned = plan(session.config)
+    check(session.config, planned)
+    if session.json:
+        print_json({"problems": []})
+    else:
+        sound = f"sound: {_files(len(planned.rendered.files))} rendered and checked"
+        print_lines([f"{sound}, {len(planned.changes)} to change"])
+    return ExitCode.DONE
+
+
+def list_set(session: Session) -> int:
+    """Print the set."""
+    from fwfeed import query
+    from fwfeed.prefixes import Family
+
+    wanted = session.arguments.family
+    prefixes = query.prefixes(session.config, None if wanted is None else Family(wanted))
+    if session.json:
+        print_json(prefixes)
+    else:
+        print_lines(prefixes)
+    return ExitCode.DONE
+
+
+def lookup(session: Session) -> int:
+    """Say what is known of addresses."""
+    from fwfeed import query, report
+
+    asked: list[str] = session.arguments.address
+    traces = []
+    if session.arguments.why:
+        from fwfeed.provenance import trace
+
+        traces = trace(session.config, asked)
+        asked = [text for text in asked if "/" not in text]
+    found = query.lookup(session.config, asked)
+    if session.json and traces:
+        print_json(
+            {"addresses": [report.lookup_json(each) for each in found], "why": list(map(report.trace_json, traces))}
+        )
+    elif session.json:
+        print_json([report.lookup_json(each) for each in found])
+    else:
+        print_lines(line for each in found for line in report.lookup_lines(each))
+        print_lines(line for each in traces for line in report.trace_lines(each))
+    return ExitCode.DONE
+
+
+def status(session: Session) -> int:
+    """Say where things stand."""
+    from fwfeed import query, report
+
+    status = query.status(session.config)
+    if session.json:
+        print_json(report.status_json(status))
+    else:
+        print_lines(report.status_lines(status, session.config, session.now))
+    return ExitCode.DONE
+
+
+def _files(number: int) -> str:
+    return f"{number} file{'' if number == 1 else 's'}"

@@ -1,0 +1,155 @@
+"""What every command shares: its arguments, the configuration, the clock, and where lines go."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fwfeed.errors import ConfigError, ExitCode, FwfeedError
+
+if TYPE_CHECKING:
+    from fwfeed.config import Config
+
+DEFAULT_CONFIG = Path("/etc/fwfeed/fwfeed.toml")
+
+
+class Session:
+    """One run of a command."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.json: bool = arguments.json
+        self.config = _load_config(arguments.config)
+        self._progress = _Progress() if not arguments.quiet and sys.stderr.isatty() else None
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return datetime.now(UTC)
+
+    def tell(self, line: str) -> None:
+        """Show progress: on a terminal or with -v, and never with -q."""
+        if not self.arguments.quiet and (self.arguments.verbose or self._progress is not None):
+            self.clear()
+            say(line)
+
+    def seen(self, name: str, size: int, total: int) -> None:
+        """Show how far a file has come, on a terminal."""
+        if self._progress is not None:
+            self._progress.update(name, size, total)
+
+    def clear(self) -> None:
+        """Take away what shows how far files have come."""
+        if self._progress is not None:
+            self._progress.clear()
+
+    def note(self, line: str) -> None:
+        """Say on stderr how it ended, unless -q."""
+        self.clear()
+        if not self.arguments.quiet:
+            say(line)
+
+
+class _Progress:
+    """One line on a terminal, of the files under way."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] = {}
+        self._last = 0.0
+        self._shown = False
+
+    def update(self, name: str, size: int, total: int) -> None:
+        if size == total:
+            self._files.pop(name, None)
+        else:
+            self._files[name] = f"{name} {size * 100 // total} %" if total else f"{name} {size >> 10:,} KiB"
+        if time.monotonic() - self._last > 0.1:
+            self._last = time.monotonic()
+            self._shown = True
+            _write_error("\r\033[K" + "  ".join(sorted(dict(self._files).values()))[:120])
+
+    def clear(self) -> None:
+        if self._shown:
+            self._shown = False
+            _write_error("\r\033[K")
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run a command, say what went wrong, and return its exit code."""
+    from fwfeed.signals import interruptible
+
+    try:
+        with interruptible():
+            code = run()
+            write()  # here and not at exit, where nobody could say what went wrong
+    except FwfeedError as error:
+        for line in error.message.splitlines():
+            say(f"fwfeed: {line}")
+        if error.way_out:
+            say(f"fwfeed: way out: {error.way_out}")
+        code = error.code
+    except BrokenPipeError:
+        code = ExitCode.DONE  # whoever was reading the result has seen enough
+    except KeyboardInterrupt as error:
+        say(f"fwfeed: interrupted{f' by {error}' if str(error) else ''}")
+        code = ExitCode.FAILED
+    return code
+
+
+def say(line: str) -> None:
+    """Write a line to stderr. That it cannot be written must not stop what is being done, least of all a rollback."""
+    _write_error(f"{line}\n")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout."""
+    for line in lines:
+        write(f"{line}\n")
+
+
+def print_json(value: Any) -> None:
+    """Write a value to stdout."""
+    import json
+
+    write(json.dumps(value, indent=2) + "\n")
+
+
+def write(text: str = "") -> None:
+    """Write to stdout; without text, what is still in its buffer."""
+    try:
+        if text:
+            sys.stdout.write(text)
+        else:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FwfeedError(f"cannot write the result: {error.strerror}", "make room, or send it elsewhere") from None
+
+
+def _write_error(text: str) -> None:
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _load_config(path: Path | None) -> Config:
+    from fwfeed import config
+
+    file = DEFAULT_CONFIG if path is None else path
+    try:
+        return config.parse(file.read_text(encoding="utf-8"), file=str(file))
+    except FileNotFoundError:
+        if path is None:
+            return config.Config()
+        raise ConfigError([f"{file}: there is no such file"], "correct --config") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{file}: not UTF-8: {error.reason}"]) from None
+    except OSError as error:
+        raise ConfigError([f"{file}: {error.strerror}"], "name a file that can be read with --config") from None

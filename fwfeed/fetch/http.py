@@ -1,0 +1,229 @@
+"""One file over HTTP: conditional, bounded in bytes and time, begun again when it failed on its way.
+
+Never more than a chunk is held in memory, whatever the server sends: bodies go to a file, and http.client bounds
+the length and number of header and chunk lines.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
+from urllib.parse import urljoin
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from fwfeed import __version__
+from fwfeed.errors import FeedRefused
+from fwfeed.fetch.deadline import Deadline
+from fwfeed.fetch.parts import NETWORK, Arrival, Missing, Sink, Validators
+
+_REDIRECTS = 5
+_CHUNK = 1 << 16
+_CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
+_BACKOFF_SECONDS, _LONGEST_BACKOFF = 1.0, 30.0
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_VALIDATOR_LENGTH = 256
+
+
+class _Passing(FeedRefused):
+    """A fault that may be gone a moment later; `after` is how many seconds the server asks to wait."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message, NETWORK)
+        self.after = after
+
+
+class Browser:
+    """A session with one server, for a file and its .md5. Used as a context manager."""
+
+    def __init__(self, deadline: Deadline, retries: int) -> None:
+        self._deadline = deadline
+        self._retries = retries
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"fwfeed/{__version__}"
+        self._session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _Adapter(deadline))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._session.close()
+
+    def get(
+        self, url: str, to: Sink, cap: int, known: Validators | None, seen: Callable[[int, int], None]
+    ) -> Arrival | None:
+        """Write what is at a URL, at most `cap` bytes, to a file; None where it is still what `known` stands for.
+
+        `seen` gets how many bytes are there, of how many (0: not told). Raises Missing or FeedRefused.
+        """
+        for attempt in range(self._retries + 1):
+            to.restart()
+            try:
+                with self._explained(url):
+                    return self._once(url, to, cap, known, seen)
+            except _Passing as fault:
+                backoff = min(_LONGEST_BACKOFF, _BACKOFF_SECONDS * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+                pause = max(fault.after, backoff)
+                if attempt == self._retries:
+                    tried = f" (tried {attempt + 1} times)" if attempt else ""
+                    raise FeedRefused(fault.message + tried, fault.way_out) from fault
+                if pause >= self._deadline.left:
+                    way_out = "try again later, raise sources.deadline, or name a mirror in [sources] mirrors"
+                    raise FeedRefused(f"{fault.message}; no time is left to wait {pause:.0f} s", way_out) from fault
+                self._deadline.pause(pause)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @contextmanager
+    def _explained(self, url: str) -> Iterator[None]:
+        try:
+            yield
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            if self._deadline.over:
+                message = f"{url}: not done within {self._deadline.seconds:g} s"
+                raise FeedRefused(message, "raise sources.deadline, or name a mirror in [sources] mirrors") from None
+            final = (requests.exceptions.InvalidURL, ValueError, ssl.SSLCertVerificationError)
+            causes = list(_causes(error))
+            if any(isinstance(cause, final) and not isinstance(cause, UnicodeError) for cause in causes):
+                raise FeedRefused(f"{url}: {_reason(causes)}", NETWORK) from None
+            raise _Passing(f"{url}: {_reason(causes)}") from None
+
+    def _once(
+        self, url: str, to: Sink, cap: int, known: Validators | None, seen: Callable[[int, int], None]
+    ) -> Arrival | None:
+        at = url
+        for _ in range(_REDIRECTS + 1):
+            with self._session.get(
+                at,
+                headers=_conditions(known),
+                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                stream=True,
+                allow_redirects=False,  # requests would follow one to http://
+            ) as response:
+                if not response.is_redirect:
+                    return _receive(response, url, to, cap, known, seen)
+                at = urljoin(at, response.headers["Location"])
+            if not at.startswith("https://"):
+                raise FeedRefused(f"{url}: is redirected to {at[:200]}, which is not https", NETWORK)
+        raise FeedRefused(f"{url}: more than {_REDIRECTS} redirects", NETWORK)
+
+
+def _receive(
+    response: requests.Response,
+    url: str,
+    to: Sink,
+    cap: int,
+    known: Validators | None,
+    seen: Callable[[int, int], None],
+) -> Arrival | None:
+    status = response.status_code
+    if status == 304 and known is not None:
+        return None
+    if status in (404, 410):
+        raise Missing(f"{url}: there is no such file (HTTP {status})", NETWORK)
+    if status in _PASSING:
+        raise _Passing(f"{url}: HTTP {status} {response.reason}", _retry_after(response))
+    if status == 304:
+        raise FeedRefused(f"{url}: HTTP 304, not modified, to somebody who has no copy yet", NETWORK)
+    if status != 200:
+        raise FeedRefused(f"{url}: HTTP {status} {response.reason}", NETWORK)
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise FeedRefused(f"{url}: comes in Content-Encoding {coding!r:.60}, though identity was asked for", NETWORK)
+    promised = response.headers.get("Content-Length", "")
+    total = int(promised) if promised.isdecimal() and len(promised) < 20 else 0
+    size = 0
+    while piece := response.raw.read(_CHUNK, decode_content=False):
+        size += len(piece)
+        if size > cap:
+            raise FeedRefused(f"{url}: more than {cap:,} bytes", "this is not the file it should be; check the URL")
+        to.write(piece)
+        seen(size, total)
+    if total and size != total:  # older urllib3 does not tell
+        raise _Passing(f"{url}: cut short, {size:,} of {total:,} bytes came")
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    return Arrival(validators=_validators(response), whole=bool(promised) or chunked)
+
+
+def _conditions(known: Validators | None) -> dict[str, str]:
+    """RFC 9110, 13.1: ask for the file only if it is another one than the known."""
+    if known is None:
+        return {}
+    conditions = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+    return {name: value for name, value in conditions.items() if value}
+
+
+def _validators(response: requests.Response) -> Validators:
+    def header(name: str) -> str:
+        text = response.headers.get(name, "")
+        return text if len(text) <= _VALIDATOR_LENGTH and text.isascii() and text.isprintable() else ""
+
+    return Validators(etag=header("ETag"), last_modified=header("Last-Modified"))
+
+
+def _retry_after(response: requests.Response) -> float:
+    """Read Retry-After, in either form of RFC 9110, 10.2.3; the date's is told against the server's own clock."""
+    text = response.headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text[:9])
+    try:
+        until, now = (parsedate_to_datetime(each) for each in (text, response.headers.get("Date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
+
+
+class _Adapter(HTTPAdapter):
+    """Connects as requests does, and shows each socket to the deadline."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._classes = {
+            "http": _watched(HTTPConnectionPool, deadline),
+            "https": _watched(HTTPSConnectionPool, deadline),
+        }
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = self._classes
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._classes
+        return manager
+
+
+def _watched(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPConnectionPool]:
+    class Connection(pool.ConnectionCls):  # type: ignore[name-defined, misc]  # a class attribute of each pool
+        def _new_conn(self) -> Any:
+            connection = super()._new_conn()
+            deadline.watch(connection)
+            return connection
+
+    return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from: requests and urllib3 wrap a cause in two or three layers."""
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+        error = inner if isinstance(inner, BaseException) else None
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """Say what a person can act on: the innermost cause."""
+    text = str(causes[-1]) or type(causes[-1]).__name__
+    if isinstance(causes[-1], urllib3.exceptions.HTTPError):
+        text = text.rpartition(": ")[2]  # before it stands a repr of the connection
+    return text[:300]

@@ -1,0 +1,125 @@
+"""What a gate holds: show how it differs from what is, and let it through."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from fwfeed import gates
+from fwfeed.config import Config
+from fwfeed.errors import FwfeedError
+from fwfeed.model import Candidate, Delta, OriginKey, Review, Verdict
+from fwfeed.prefixes import Family, Ranges, count, cover, merge, subtract
+from fwfeed.proof import intended_sets
+from fwfeed.store import candidates, delegations, files, generations
+from fwfeed.store.cache import Cache
+from fwfeed.store.generations import Generations
+from fwfeed.store.lock import locked
+
+LOCK_SECONDS = 60.0
+
+
+def review(config: Config) -> Review:
+    """Compare what is held with the accepted candidate; where nothing is, that candidate with what is installed."""
+    state = Path(config.paths.state)
+    held = candidates.find_held(state)
+    if held is not None:
+        accepted = candidates.find(state)
+        return Review(
+            before_name="no candidate" if accepted is None else _called("accepted", accepted),
+            after_name=_called("held", held),
+            deltas=_deltas({} if accepted is None else _ranges(accepted), _ranges(held)),
+            parts=_parts(accepted, held),
+            verdicts=tuple(gates.judge(accepted, held, config.gates)),
+        )
+    candidate = candidates.load(state)
+    store = Generations.below(state)
+    current = generations.current(store.all(Path(config.paths.firewalld)))
+    sets = intended_sets(store.content(current)) if current else ()
+    return Review(
+        before_name=f"generation {current.number}" if current else "nothing installed",
+        after_name=_called("accepted", candidate),
+        deltas=_deltas({each.family: each.ranges for each in sets}, _ranges(candidate)),
+        parts={},
+        verdicts=_apply_verdicts(config, candidate),
+    )
+
+
+def approve(config: Config, *, now: datetime) -> tuple[Verdict, ...]:
+    """Let what is held through, and return what that overrules; nothing is held where that is empty.
+
+    From here on an apply takes these very sets. `promote` makes them the accepted ones.
+    """
+    state = Path(config.paths.state)
+    reviewed = review(config)
+    if reviewed.verdicts:
+        candidates.approve(state, candidates.find_held(state) or candidates.load(state), now)
+    return reviewed.verdicts
+
+
+def promote(config: Config, *, tell: Callable[[str], None]) -> None:
+    """Put the held candidate and its files in the places of the accepted ones, all or none."""
+    state, cache = Path(config.paths.state), Cache(Path(config.paths.cache))
+    with locked(candidates.folder(state), wait=LOCK_SECONDS, waiting=tell), files.Staging() as staging:
+        held = candidates.find_held(state)
+        if held is None:
+            return
+        if not candidates.is_approved(state, held):
+            raise FwfeedError("another candidate is held by now than the one approved", "run: fwfeed diff")
+        folder, target = candidates.held_folder(state), candidates.folder(state)
+        pairs = [(path, cache.root / path.relative_to(cache.held.root)) for path in cache.held.root.glob("*/*")]
+        pairs += [(folder / name, target / name) for name in (delegations.NAME, candidates.NAME)]
+        for source, path in pairs:
+            scratch = staging.scratch(path)
+            with files.explained("copy", source):
+                shutil.copyfile(source, scratch, follow_symlinks=False)
+            staging.assign(scratch, path)
+        staging.commit()
+        files.remove_tree(folder)
+        files.remove_tree(cache.held.root)
+
+
+def _apply_verdicts(config: Config, candidate: Candidate) -> tuple[Verdict, ...]:
+    state = Path(config.paths.state)
+    history = Generations.below(state).all(Path(config.paths.firewalld))
+    after = {family: count(candidate.ranges(family)) for family in Family}
+    verdicts = gates.judge_addresses(generations.comparable(history, candidate.recipe), after, config.gates)
+    return () if candidates.is_approved(state, candidate) else tuple(verdicts)
+
+
+def _called(state: str, candidate: Candidate) -> str:
+    return f"the {state} candidate of {candidate.compiled.isoformat(timespec='seconds')}"
+
+
+def _ranges(candidate: Candidate) -> dict[Family, Ranges]:
+    return {family: merge(candidate.ranges(family)) for family in Family}
+
+
+def _deltas(before: Mapping[Family, Ranges], after: Mapping[Family, Ranges]) -> tuple[Delta, ...]:
+    deltas = []
+    for family in Family:
+        old, new = merge(before.get(family, ())), after[family]
+        deltas.append(
+            Delta(
+                family=family,
+                before=old,
+                after=new,
+                added=tuple(cover(subtract(new, old), family)),
+                removed=tuple(cover(subtract(old, new), family)),
+            )
+        )
+    return tuple(deltas)
+
+
+def _parts(
+    before: Candidate | None, after: Candidate
+) -> dict[OriginKey, tuple[Mapping[Family, int], Mapping[Family, int]]]:
+    parts: dict[OriginKey, tuple[dict[Family, int], dict[Family, int]]] = {}
+    for which, candidate in enumerate((before, after)):
+        for part in () if candidate is None else candidate.parts:
+            key = (part.source, part.term, part.excluded)
+            counts = parts.setdefault(key, (dict.fromkeys(Family, 0), dict.fromkeys(Family, 0)))
+            counts[which][part.family] = part.addresses
+    return dict(parts)
