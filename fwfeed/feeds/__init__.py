@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fwfeed.feeds import cloud, geofeed, plain
 from fwfeed.feeds.special import SPECIAL_PURPOSE, special_purpose
+from fwfeed.model import Listing
 
-__all__ = ["SPECIAL_PURPOSE", "Feed", "Format", "special_purpose"]
+__all__ = ["SPECIAL_PURPOSE", "Feed", "Format", "parse", "special_purpose"]
 
 
 class Format(StrEnum):
@@ -36,3 +38,21 @@ class Feed:
     services: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     countries: tuple[str, ...] = ()
+
+
+def parse(raw: bytes, *, feed: Feed, file: str) -> Listing:
+    """Read the bytes of a feed's file by the feed's format, and keep what its filter wants.
+
+    `file` is what messages call it. Raises ParseError, with the line where there is one, for a file that breaks its
+    format, for one with more than 200,000 entries, and for a region, service or scope that an AWS or Google file
+    does not know. The sources of each format are in `plain`, `cloud` and `geofeed`.
+    """
+    match feed.format:
+        case Format.PLAIN:
+            return plain.parse(raw, file=file)
+        case Format.AWS:
+            return cloud.parse_aws(raw, file=file, regions=feed.regions, services=feed.services)
+        case Format.GCP:
+            return cloud.parse_gcp(raw, file=file, scopes=feed.scopes)
+        case Format.GEOFEED:
+            return geofeed.parse(raw, file=file, countries=feed.countries)
