@@ -5,8 +5,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO := build/demo/fwfeed.toml
 LAB := build/lab/.ready-$(shell id -u)
+FUZZ := build/fuzz/venv
+SECONDS ?= 60
 
-.PHONY: demo test lint bench lab clean
+.PHONY: demo test lint bench fuzz lab clean
 
 # No root, and no network but the package index.
 demo: $(READY) $(DEMO)
@@ -25,10 +27,20 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/bench/run.py
 
+# Each target for SECONDS; TARGETS="plain aws" runs only these. atheris has wheels for few versions of Python, so it is
+# not among the development tools.
+fuzz: $(FUZZ)/.ready
+	$(FUZZ)/bin/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+
 lab: $(LAB)
 
 $(READY): setup.cfg pyproject.toml tests/setup
 	tests/setup venv $(PYTHON) .venv
+	touch $@
+
+$(FUZZ)/.ready: setup.cfg pyproject.toml tests/setup
+	mkdir -p $(@D)
+	tests/setup venv $(PYTHON) $(FUZZ) fuzz
 	touch $@
 
 $(LAB): $(READY) tests/setup

@@ -95,3 +95,8 @@ class RollbackFailed(FwfeedError):
     """An apply failed, and so did putting things back; the text says what is in which state."""
 
     code = ExitCode.ROLLBACK_FAILED
+
+
+def quote(text: str) -> str:
+    """Quote a piece of a hostile file for a message: escaped, and cut to a readable length."""
+    return ascii(text if len(text) <= 60 else text[:60] + "...")

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from fwfeed.feeds import cloud, geofeed, plain
 from fwfeed.feeds.special import SPECIAL_PURPOSE, special_purpose
+from fwfeed.model import Listing
 
-__all__ = ["SPECIAL_PURPOSE", "Feed", "Format", "special_purpose"]
+__all__ = ["SPECIAL_PURPOSE", "Feed", "Format", "parse", "special_purpose"]
 
 
 class Format(StrEnum):
@@ -50,3 +52,21 @@ class Feed:
         }
         given = [f"{key}={','.join(values)}" for key, values in filters.items() if values]
         return " ".join([self.name, self.format, *given])
+
+
+def parse(raw: bytes, *, feed: Feed, file: str) -> Listing:
+    """Read the bytes of a feed's file by the feed's format, and keep what its filter wants.
+
+    `file` is what messages call it. Raises ParseError, with the line where there is one, for a file that breaks its
+    format, for one with more than 200,000 entries, and for a region, service or scope that an AWS or Google file
+    does not know. The sources of each format are in `plain`, `cloud` and `geofeed`.
+    """
+    match feed.format:
+        case Format.PLAIN:
+            return plain.parse(raw, file=file)
+        case Format.AWS:
+            return cloud.parse_aws(raw, file=file, regions=feed.regions, services=feed.services)
+        case Format.GCP:
+            return cloud.parse_gcp(raw, file=file, scopes=feed.scopes)
+        case Format.GEOFEED:
+            return geofeed.parse(raw, file=file, countries=feed.countries)
