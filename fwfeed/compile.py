@@ -23,13 +23,10 @@ class Selection:
     def add(self, snapshot: Snapshot) -> int:
         """Take what is delegated to the countries, and return how many delegations that were."""
         taken = 0
-        wanted = frozenset(self.countries)
         for family in Family:
-            for delegation in snapshot.delegations(family):
-                if delegation.country in wanted:
-                    found = self.ranges[family].setdefault(delegation.country, [])
-                    found.append((delegation.first, delegation.last))
-                    taken += 1
+            for country, ends in snapshot.delegations(family).ranges_in(self.countries):
+                self.ranges[family].setdefault(country, []).append(ends)
+                taken += 1
         return taken
 
 

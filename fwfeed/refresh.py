@@ -78,7 +78,7 @@ def refresh(config: Config, *, now: datetime, tell: Callable[[str], None]) -> Re
                 try:
                     if isinstance(arrival, FeedRefused):
                         raise arrival
-                    snapshot = delegated.parse(arrival.raw, file=arrival.url, registry=arrival.registry)
+                    snapshot = delegated.parse([arrival.raw], file=arrival.url, registry=arrival.registry)
                     source = _source(arrival, snapshot, selection.add(snapshot))
                     _require_age(source, config, now)
                 except FeedRefused as refusal:
