@@ -33,13 +33,10 @@ class Selection:
         """
         taken = 0
         found: dict[Family, dict[_Origin, list[Range]]] = {family: {} for family in Family}
-        wanted = frozenset(self.recipe.countries)
         for family in Family:
-            for delegation in snapshot.delegations(family):
-                if delegation.country in wanted:
-                    ranges = found[family].setdefault((snapshot.registry, delegation.country), [])
-                    ranges.append((delegation.first, delegation.last))
-                    taken += 1
+            for country, ends in snapshot.delegations(family).ranges_in(self.recipe.countries):
+                found[family].setdefault((snapshot.registry, country), []).append(ends)
+                taken += 1
         self._take(snapshot.registry, found)
         return taken
 

@@ -1,4 +1,4 @@
-"""The values that pass between the stages: delegations, snapshots, candidates, generations, answers.
+"""The values that pass between the stages: snapshots, candidates, generations, answers.
 
 Only data and what follows from it alone. How each is read from or written to bytes is the business of
 `delegated` (registry files) and `candidate` (our own).
@@ -12,22 +12,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from fwfeed.delegation import Delegation, Delegations
 from fwfeed.prefixes import Family, Prefix, Ranges, spans
-
-
-class Delegation(NamedTuple):
-    """One allocated or assigned address record: a range, who registered it where, and since when.
-
-    A tuple, not a dataclass: a refresh makes a quarter of a million of them and hands them to SQLite as rows.
-    `country` is as published (ISO 3166-1 alpha-2, or EU, AP, ZZ, or empty), `date` is YYYYMMDD or empty.
-    """
-
-    first: int
-    last: int
-    country: str
-    registry: str
-    status: str
-    date: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +24,10 @@ class Snapshot:
     serial: int
     end_date: date
     records: int
-    ipv4: list[Delegation]
-    ipv6: list[Delegation]
+    ipv4: Delegations
+    ipv6: Delegations
 
-    def delegations(self, family: Family) -> list[Delegation]:
+    def delegations(self, family: Family) -> Delegations:
         """Return the delegations of one family."""
         return self.ipv4 if family is Family.IPV4 else self.ipv6
 

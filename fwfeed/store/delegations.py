@@ -10,11 +10,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
+from fwfeed.delegation import Delegation
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Delegation, Snapshot, Source
+from fwfeed.model import Snapshot, Source
 from fwfeed.prefixes import Family
 from fwfeed.store import candidates, files
 
@@ -56,25 +57,29 @@ class Writer:
         )
         self._insert(
             "ipv4",
-            [(number, first, last, country, status, date) for first, last, country, _, status, date in snapshot.ipv4],
+            ((number, first, last, country, status, date) for first, last, country, _, status, date in snapshot.ipv4),
         )
         self._insert(
             "ipv6",
-            [
+            (
                 (number, _blob(first), _blob(last), country, status, date)
                 for first, last, country, _, status, date in snapshot.ipv6
-            ],
+            ),
         )
 
-    def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
+    def _insert(self, table: str, rows: Iterator[tuple[object, ...]]) -> None:
         """Insert rows of six values, many in a statement: that takes half the time of a statement a row."""
         row = "(?, ?, ?, ?, ?, ?)"
-        whole = len(rows) // _ROWS * _ROWS
-        values = list(chain.from_iterable(rows[:whole]))
-        statement = f"INSERT INTO {table} VALUES {', '.join([row] * _ROWS)}"  # noqa: S608 - table is a constant
-        step = _ROWS * 6
-        self._connection.executemany(statement, (values[i : i + step] for i in range(0, len(values), step)))
-        self._connection.executemany(f"INSERT INTO {table} VALUES {row}", rows[whole:])  # noqa: S608 - likewise
+        insert = f"INSERT INTO {table} VALUES "  # noqa: S608 - table is a constant
+        last: list[tuple[object, ...]] = []
+
+        def whole() -> Iterator[list[object]]:
+            while len(batch := list(islice(rows, _ROWS))) == _ROWS:
+                yield list(chain.from_iterable(batch))
+            last.extend(batch)
+
+        self._connection.executemany(insert + ", ".join([row] * _ROWS), whole())
+        self._connection.executemany(insert + row, last)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 from fwfeed import candidate, config, delegated, feeds, fetch
 from fwfeed.errors import ConfigError, FwfeedError, ParseError
@@ -56,7 +57,7 @@ def _check_range(first: int, last: int, family: Family) -> None:
 
 
 def _parse_delegated(raw: bytes) -> Snapshot:
-    return delegated.parse(raw, file=FILE, registry=REGISTRY)
+    return delegated.parse([raw], file=FILE, registry=REGISTRY)
 
 
 def _attempt_delegated(raw: bytes) -> None:
@@ -137,7 +138,7 @@ def _check_round_trip(feed: Feed, listing: Listing) -> None:
     assert all(spans(again.entries(family)) == spans(listing.entries(family)) for family in Family), "no round trip"
 
 
-def _feed(format_: Format, **filters: tuple[str, ...]) -> Feed:
+def _feed(format_: Format, **filters: Any) -> Feed:
     return Feed(name="fuzzed", url="https://example.net/", format=format_, **filters)
 
 

@@ -22,6 +22,7 @@ LINES = 350
 CORE = (
     "errors",
     "prefixes",
+    "delegation",
     "model",
     "countries",
     "feeds",
@@ -41,9 +42,10 @@ EDGES: Mapping[str, frozenset[str]] = {
     "firewalld": frozenset({"process"}),
     "sessions": frozenset(),
     "signals": frozenset(),
+    "privileges": frozenset(),
     "proof": frozenset({"firewalld"}),
 }
-USE_CASES = ("refresh", "apply", "query")
+USE_CASES = ("refresh", "review", "apply", "query", "provenance")
 TOP = ("cli",)
 
 ALLOWED: Mapping[str, frozenset[str]] = {

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from fwfeed.compile import Selection, combine, recipe
 from fwfeed.config import Config
 from fwfeed.config.schema import SetConfig, SourcesConfig
+from fwfeed.delegation import Delegation, Delegations
 from fwfeed.feeds import special_purpose
-from fwfeed.model import Delegation, Part, Recipe, Snapshot
+from fwfeed.model import Part, Recipe, Snapshot
 from fwfeed.prefixes import Family, count, cover, format_prefix
 
 
@@ -31,8 +32,14 @@ def snapshot(*delegations: tuple[str, str]) -> Snapshot:
         serial=20181013,
         end_date=date(2018, 10, 12),
         records=len(made),
-        ipv4=[one for one, (_country, cidr) in zip(made, delegations, strict=True) if ":" not in cidr],
-        ipv6=[one for one, (_country, cidr) in zip(made, delegations, strict=True) if ":" in cidr],
+        ipv4=Delegations.of(
+            Family.IPV4,
+            "apnic",
+            [one for one, (_country, cidr) in zip(made, delegations, strict=True) if ":" not in cidr],
+        ),
+        ipv6=Delegations.of(
+            Family.IPV6, "apnic", [one for one, (_country, cidr) in zip(made, delegations, strict=True) if ":" in cidr]
+        ),
     )
 
 

@@ -40,7 +40,7 @@ def raw() -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def snapshots(raw: dict[str, bytes]) -> dict[str, Snapshot]:
-    return {name: parse(text, file=NAME.format(name), registry=name) for name, text in raw.items()}
+    return {name: parse([text], file=NAME.format(name), registry=name) for name, text in raw.items()}
 
 
 @pytest.fixture(scope="module")
@@ -192,4 +192,4 @@ def test_every_registry_file_cut_in_half_is_refused(raw: dict[str, bytes]) -> No
         half = text[: len(text) // 2]
         for cut in (half, half[: half.rindex(b"\n") + 1]):
             with pytest.raises(ParseError):
-                parse(cut, file=NAME.format(name), registry=name)
+                parse([cut], file=NAME.format(name), registry=name)

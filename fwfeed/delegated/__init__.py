@@ -1,0 +1,281 @@
+"""Read a registry's delegated statistics file, plain or extended, and believe nothing in it unchecked.
+
+A file that breaks one promise is truncated or forged, and is refused whole: there is no partial result. `form` has
+the format, `search` finds the lines of an accepted file again.
+
+Half a million records have to be read in half a second, and whatever a server sends has to fit in memory. So the
+text is read in pieces of whole lines, and the records of one type are matched by one regular expression over a
+piece. Only when its matches do not account for every line is the piece walked line by line, with the same field
+patterns, to name the first line at fault. Where the pieces begin and end depends on the text alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress, islice
+from operator import add, and_, or_
+from typing import NoReturn
+
+from fwfeed.delegated import form
+from fwfeed.delegated.form import DELEGATED, WAY_OUT, Header, Resource, Row
+from fwfeed.delegated.search import find_lines
+from fwfeed.delegation import Delegations
+from fwfeed.errors import ParseError, quote
+from fwfeed.model import Snapshot
+from fwfeed.prefixes import Family, format_address, is_network_ipv6, parse_ipv4, parse_ipv6
+
+__all__ = ["RECORD_CAP", "find_lines", "parse"]
+
+RECORD_CAP = 600_000
+"""The most records a file may have; the largest real one has about 250,000."""
+
+_ASN_END = 1 << 32
+_BOM = b"\xef\xbb\xbf"
+_CONTENT = re.compile(rb"^[^#\n].*", re.MULTILINE)
+_FORBIDDEN = re.compile(rb"[\0\x80-\xff]|\r(?=\n|\Z)")
+
+
+def parse(blocks: Iterable[bytes], *, file: str, registry: str) -> Snapshot:
+    """Read one delegated file of the given registry out of its blocks, which may be cut anywhere.
+
+    `file` is what messages call it. Raises ParseError with the line at fault when a line has the wrong form or
+    belongs to another registry, when a count of the header or of a summary does not hold, when a range leaves
+    its address space, when two delegations overlap, or when the file is larger than a registry's can be.
+    """
+    reader = _Reader(file, registry)
+    for piece in form.pieces(blocks):
+        reader.read(piece)
+    return reader.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Whole lines of a file, for telling a line by its position.
+
+    `text` begins with the newline of the line `before`, and ends with a newline.
+    """
+
+    file: str
+    registry: str
+    before: int
+    text: str
+
+    def line(self, position: int) -> int:
+        """Return the number of the line that the newline at `position` begins."""
+        return self.before + self.text.count("\n", 0, position + 1)
+
+    def refuse(self, line: int, message: str) -> NoReturn:
+        raise ParseError(self.file, line, message, WAY_OUT)
+
+    def blame(self, kind: Resource, row: int, message: str) -> NoReturn:
+        """Refuse the file for the record that is the `row`th (from 0) of its kind."""
+        match = next(islice(form.record_pattern(kind, self.registry).finditer(self.text), row, None))
+        self.refuse(self.line(match.start()), message)
+
+    def blame_form(self) -> NoReturn:
+        """Refuse the file for the first line that is neither a record nor a summary of this registry."""
+        for number, line in enumerate(self.text.split("\n")[1:], self.before + 1):
+            fault = form.fault(line, self.registry) if line and not line.startswith("#") else ""
+            if fault:
+                self.refuse(number, fault)
+        raise AssertionError("the patterns of a record and form.fault disagree")
+
+    def blame_count(self, allowed: int) -> NoReturn:
+        """Refuse the file for the first record after this many."""
+        patterns = (form.record_pattern(kind, self.registry) for kind in Resource)
+        found = sorted(match.start() for pattern in patterns for match in pattern.finditer(self.text))
+        self.refuse(self.line(found[allowed]), f"the file has more than {RECORD_CAP:,} records")
+
+
+class _Reader:
+    """What is known of a file after the pieces read so far."""
+
+    def __init__(self, file: str, registry: str) -> None:
+        self._file = file
+        self._registry = registry
+        self._lines = 0
+        self._header: Header | None = None
+        self._counts = dict.fromkeys(Resource, 0)
+        self._promises: dict[Resource, dict[int, int]] = {kind: {} for kind in Resource}
+        self._ipv4 = Delegations(Family.IPV4, registry)
+        self._ipv6 = Delegations(Family.IPV6, registry)
+
+    def read(self, raw: bytes) -> None:
+        """Take the next piece."""
+        content = _CONTENT.search(raw) if self._header is None else None
+        if content and content[0].lstrip(_BOM + b" \t\r\v\f").startswith(b"<"):
+            message = "this is HTML, not a delegated file: an error page, or a captive portal's"
+            self._refuse(raw, content.start(), message)
+        self._check_bytes(raw)
+        text = f"\n{raw.decode('ascii')}" if raw.endswith(b"\n") else f"\n{raw.decode('ascii')}\n"
+        if self._header is None:
+            if content is None:
+                self._lines += raw.count(b"\n")
+                return
+            self._lines += raw.count(b"\n", 0, content.start()) + 1
+            self._header = self._read_header(content[0].decode("ascii"), self._lines)
+            text = text[content.end() + 1 :]
+        self._read_records(_Piece(self._file, self._registry, self._lines, text))
+
+    def finish(self) -> Snapshot:
+        """Return the snapshot once all pieces are read, if what the file promises of itself holds."""
+        if self._header is None:
+            raise ParseError(self._file, 0, "the file has no header: it is empty", WAY_OUT)
+        records = sum(self._counts.values())
+        if records != self._header.records:
+            message = f"the header promises {self._header.records:,} records, the file has {records:,}"
+            raise ParseError(self._file, self._header.line, message, WAY_OUT)
+        broken = [
+            (line, f"the summary promises {number:,} {kind} records, the file has {self._counts[kind]:,}")
+            for kind, promises in self._promises.items()
+            for number, line in promises.items()
+            if number != self._counts[kind]
+        ]
+        if broken:
+            raise ParseError(self._file, *min(broken), WAY_OUT)
+        for kind in Resource:
+            if self._counts[kind] and not self._promises[kind]:
+                raise ParseError(self._file, 0, f"there are {kind} records, but no summary of them", WAY_OUT)
+        _check_overlaps(self._file, self._ipv4)
+        _check_overlaps(self._file, self._ipv6)
+        return Snapshot(
+            registry=self._registry,
+            serial=self._header.serial,
+            end_date=self._header.end_date,
+            records=records,
+            ipv4=self._ipv4,
+            ipv6=self._ipv6,
+        )
+
+    def _refuse(self, raw: bytes, position: int, message: str) -> NoReturn:
+        raise ParseError(self._file, self._lines + raw.count(b"\n", 0, position) + 1, message, WAY_OUT)
+
+    def _check_bytes(self, raw: bytes) -> None:
+        if len(raw) > form.LINE_CAP and not raw.endswith(b"\n"):
+            self._refuse(
+                raw, 0, f"the line is longer than {form.LINE_CAP:,} bytes: {quote(raw[:80].decode('latin-1'))}"
+            )
+        if raw.isascii() and b"\0" not in raw and b"\r" not in raw:
+            return
+        found = _FORBIDDEN.search(raw)
+        if found is None:
+            return
+        if self._lines == 0 and raw.startswith(_BOM):
+            message = "the file begins with a UTF-8 byte order mark; registries publish plain ASCII"
+        elif found[0] == b"\r":
+            message = "the line ends in CR LF; registries publish LF alone"
+        elif found[0] == b"\0":
+            message = "there is a NUL byte in the line"
+        else:
+            message = f"byte 0x{found[0].hex()} is not ASCII"
+        self._refuse(raw, found.start(), message)
+
+    def _read_header(self, text: str, line: int) -> Header:
+        try:
+            header = form.parse_header(text, line, self._registry)
+        except ValueError as error:
+            raise ParseError(self._file, line, str(error), WAY_OUT) from None
+        if header.records > RECORD_CAP:
+            message = f"the header promises {header.records:,} records; a file may have {RECORD_CAP:,}"
+            raise ParseError(self._file, line, message, WAY_OUT)
+        return header
+
+    def _read_records(self, piece: _Piece) -> None:
+        text = piece.text
+        rows: dict[Resource, list[Row]] = {
+            # Most pieces have one type alone, and to look for its name is quicker than to look for its records.
+            kind: form.record_pattern(kind, piece.registry).findall(text) if f"|{kind}|" in text else []
+            for kind in Resource
+        }
+        number = sum(map(len, rows.values()))
+        lines = text.count("\n") - 1
+        if lines != number:
+            summaries = list(form.summary_pattern(piece.registry).finditer(text))
+            if lines != number + len(summaries) + len(re.findall(r"\n(?=[#\n])", text)):
+                piece.blame_form()
+            for summary in summaries:
+                promises = self._promises[Resource(summary[1])]
+                # Of three that differ, one of the first two is wrong already.
+                if len(promises) < 2:
+                    promises.setdefault(int(summary[2]), piece.line(summary.start()))
+        allowed = RECORD_CAP - sum(self._counts.values())
+        if number > allowed:
+            piece.blame_count(allowed)
+        for kind, found in rows.items():
+            self._counts[kind] += len(found)
+        self._lines += lines
+        _check_asns(piece, rows[Resource.ASN])
+        _read_ipv4(piece, rows[Resource.IPV4], self._ipv4)
+        _read_ipv6(piece, rows[Resource.IPV6], self._ipv6)
+
+
+def _check_asns(piece: _Piece, rows: Sequence[Row]) -> None:
+    ends = [int(row[1]) + int(row[2]) for row in rows]
+    if max(ends, default=0) > _ASN_END:
+        index = next(index for index, end in enumerate(ends) if end > _ASN_END)
+        _country, start, value, _date, _status = rows[index]
+        piece.blame(Resource.ASN, index, f"{value} AS numbers from {start} go past the end of the number space")
+
+
+def _read_ipv4(piece: _Piece, rows: Sequence[Row], into: Delegations) -> None:
+    if not rows:
+        return
+    countries, starts, values, dates, statuses = zip(*rows, strict=True)
+    try:
+        firsts = form.ipv4_numbers(starts)
+    except KeyError:
+        for index, start in enumerate(starts):
+            _address(piece, Resource.IPV4, index, start)
+        raise
+    steps = {value: int(value) - 1 for value in set(values)}
+    lasts = list(map(add, firsts, map(steps.__getitem__, values)))
+    if max(lasts) > Family.IPV4.last:
+        index = next(index for index, last in enumerate(lasts) if last > Family.IPV4.last)
+        message = f"{values[index]} addresses from {starts[index]} go past the end of the address space"
+        piece.blame(Resource.IPV4, index, message)
+    delegated = [status in DELEGATED for status in statuses]
+    into.extend(*(list(compress(column, delegated)) for column in (firsts, lasts, countries, statuses, dates)))
+
+
+def _read_ipv6(piece: _Piece, rows: Sequence[Row], into: Delegations) -> None:
+    if not form.HOST_BITS.keys() >= {row[2] for row in rows}:
+        index, value = next((index, row[2]) for index, row in enumerate(rows) if row[2] not in form.HOST_BITS)
+        piece.blame(Resource.IPV6, index, f"prefix length {value} is not between 0 and 128")
+    delegated = [row for row in rows if row[4] in DELEGATED]
+    try:
+        firsts = [parse_ipv6(row[1]) for row in delegated]
+        if len(delegated) < len(rows) and not all(
+            map(is_network_ipv6, [row[1] for row in rows if row[4] not in DELEGATED])
+        ):
+            for row in rows:
+                parse_ipv6(row[1])
+    except ValueError:
+        for index, row in enumerate(rows):
+            _address(piece, Resource.IPV6, index, row[1])
+        raise
+    host_bits = [form.HOST_BITS[row[2]] for row in delegated]
+    if any(map(and_, firsts, host_bits)):
+        for index, (_country, start, value, _date, status) in enumerate(rows):
+            if status in DELEGATED and parse_ipv6(start) & form.HOST_BITS[value]:
+                piece.blame(Resource.IPV6, index, f"{start}/{value} has bits set behind its length")
+    if delegated:
+        countries, _starts, _values, dates, statuses = zip(*delegated, strict=True)
+        into.extend(firsts, list(map(or_, firsts, host_bits)), countries, statuses, dates)
+
+
+def _address(piece: _Piece, kind: Resource, row: int, start: str) -> int:
+    try:
+        return parse_ipv4(start) if kind is Resource.IPV4 else parse_ipv6(start)
+    except ValueError as error:
+        piece.blame(kind, row, str(error))
+
+
+def _check_overlaps(file: str, delegations: Delegations) -> None:
+    if pair := delegations.overlap():
+        one, other = (
+            f"{format_address(first, delegations.family)}-{format_address(last, delegations.family)}"
+            for first, last in pair
+        )
+        raise ParseError(file, 0, f"delegations overlap: {one} and {other}", WAY_OUT)

@@ -1,0 +1,144 @@
+"""What a registry delegated: one record as a tuple, and hundreds of thousands of them in columns."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from heapq import nsmallest
+from itertools import chain, islice, repeat
+from operator import lt
+from typing import NamedTuple, Self
+
+from fwfeed.prefixes import Family, Range
+
+
+class Delegation(NamedTuple):
+    """One allocated or assigned address record: a range, who registered it where, and since when.
+
+    `country` is as published (ISO 3166-1 alpha-2, or EU, AP, ZZ, or empty), `date` is YYYYMMDD or empty.
+    """
+
+    first: int
+    last: int
+    country: str
+    registry: str
+    status: str
+    date: str
+
+
+_STATUSES = ("allocated", "assigned")
+_NO_DATE = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Delegations:
+    """The delegations of one registry in one family, in the order in which they were added.
+
+    They are held in columns, at 15 bytes (IPv4) or 39 bytes (IPv6) each, whatever their file says: as tuples of
+    objects the 600,000 that a file may have would take more memory than the whole process may.
+    """
+
+    family: Family
+    registry: str
+    _firsts: bytearray = field(default_factory=bytearray, init=False, repr=False)
+    _lasts: bytearray = field(default_factory=bytearray, init=False, repr=False)
+    _countries: array[int] = field(default_factory=lambda: array("H"), init=False, repr=False)
+    _statuses: bytearray = field(default_factory=bytearray, init=False, repr=False)
+    _dates: array[int] = field(default_factory=lambda: array("I"), init=False, repr=False)
+
+    @classmethod
+    def of(cls, family: Family, registry: str, rows: Iterable[Delegation]) -> Self:
+        """Return the given delegations, all of this registry and family."""
+        made = cls(family, registry)
+        if columns := list(zip(*rows, strict=True)):
+            firsts, lasts, countries, _registries, statuses, dates = columns
+            made.extend(firsts, lasts, countries, statuses, dates)
+        return made
+
+    def extend(
+        self,
+        firsts: Sequence[int],
+        lasts: Sequence[int],
+        countries: Sequence[str],
+        statuses: Sequence[str],
+        dates: Sequence[str],
+    ) -> None:
+        """Add delegations, given by columns of one length; country, status and date as `Delegation` has them."""
+        self._firsts.extend(_packed(firsts, self.family))
+        self._lasts.extend(_packed(lasts, self.family))
+        codes = {country: _country_code(country) for country in set(countries)}
+        self._countries.extend(map(codes.__getitem__, countries))
+        self._statuses.extend(map(_STATUSES.index, statuses))
+        days = {date: int(date) if date else _NO_DATE for date in set(dates)}
+        self._dates.extend(map(days.__getitem__, dates))
+
+    def __len__(self) -> int:
+        return len(self._dates)
+
+    def __iter__(self) -> Iterator[Delegation]:
+        columns = zip(
+            *self._ends(),
+            map(_country_text, self._countries),
+            repeat(self.registry),
+            map(_STATUSES.__getitem__, self._statuses),
+            map(_date_text, self._dates),
+            strict=False,
+        )
+        return map(partial(tuple.__new__, Delegation), columns)  # Delegation._make() in a third of its time
+
+    def ranges_in(self, countries: Iterable[str]) -> Iterator[tuple[str, Range]]:
+        """Yield what is delegated to the countries: the country, and the range."""
+        wanted = {_country_code(country): country for country in countries}
+        size = self.family.bits // 8
+        for row in [row for row, code in enumerate(self._countries) if code in wanted]:
+            ends = (column[row * size : (row + 1) * size] for column in (self._firsts, self._lasts))
+            first, last = map(int.from_bytes, ends)
+            yield wanted[self._countries[row]], (first, last)
+
+    def overlap(self) -> tuple[Range, Range] | None:
+        """Return the two lowest delegations that share an address, or None where no two do."""
+        firsts, lasts = self._ends()
+        next(firsts, None)
+        if all(map(lt, lasts, firsts)):
+            return None
+        # Ranges are disjoint exactly when their ends, each sorted by itself, still take turns: it spares sorting pairs.
+        low, high = map(sorted, self._ends())
+        for first, last, following in zip(low, high, islice(low, 1, None), strict=False):
+            if following <= last:
+                one, other = nsmallest(2, (ends for ends in zip(*self._ends(), strict=True) if ends[0] >= first))
+                return one, other
+        return None
+
+    def _ends(self) -> tuple[Iterator[int], Iterator[int]]:
+        return _numbers(self._firsts, self.family), _numbers(self._lasts, self.family)
+
+
+def _packed(addresses: Sequence[int], family: Family) -> bytes:
+    if family is Family.IPV4:
+        return struct.pack(f">{len(addresses)}I", *addresses)
+    return b"".join([address.to_bytes(16, "big") for address in addresses])
+
+
+def _numbers(packed: bytearray, family: Family) -> Iterator[int]:
+    if family is Family.IPV4:
+        return chain.from_iterable(struct.iter_unpack(">I", packed))
+    return map(int.from_bytes, chain.from_iterable(struct.iter_unpack("16s", packed)))
+
+
+def _country_code(country: str) -> int:
+    """Return the two letters as a number of 16 bits; 0 for none."""
+    return int.from_bytes(country.encode("ascii"), "big")
+
+
+@lru_cache(maxsize=1024)
+def _country_text(code: int) -> str:
+    return code.to_bytes(2, "big").decode("ascii") if code else ""
+
+
+# Real files have about 17,000 different dates between them; a hostile one has a different one in every record.
+@lru_cache(maxsize=1 << 15)
+def _date_text(day: int) -> str:
+    return "" if day == _NO_DATE else f"{day:08}"
