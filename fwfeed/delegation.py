@@ -79,15 +79,14 @@ class Delegations:
         return len(self._dates)
 
     def __iter__(self) -> Iterator[Delegation]:
-        columns = zip(
-            *self._ends(),
-            map(_country_text, self._countries),
-            repeat(self.registry),
-            map(_STATUSES.__getitem__, self._statuses),
-            map(_date_text, self._dates),
-            strict=False,
-        )
-        return map(partial(tuple.__new__, Delegation), columns)  # Delegation._make() in a third of its time
+        firsts, lasts, countries, statuses, dates = self.columns()
+        rows = zip(firsts, lasts, countries, repeat(self.registry), statuses, dates, strict=False)
+        return map(partial(tuple.__new__, Delegation), rows)  # Delegation._make() in a third of its time
+
+    def columns(self) -> tuple[Iterator[int], Iterator[int], Iterator[str], Iterator[str], Iterator[str]]:
+        """Return what `extend` was given, column by column."""
+        countries = map(_country_text, self._countries)
+        return *self._ends(), countries, map(_STATUSES.__getitem__, self._statuses), map(_date_text, self._dates)
 
     def ranges_in(self, countries: Iterable[str]) -> Iterator[tuple[str, Range]]:
         """Yield what is delegated to the countries: the country, and the range."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 from fwfeed.delegation import Delegation
@@ -55,17 +55,9 @@ class Writer:
             "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?)",
             (number, source.name, source.url, source.serial, source.end_date.isoformat(), source.sha256),
         )
-        self._insert(
-            "ipv4",
-            ((number, first, last, country, status, date) for first, last, country, _, status, date in snapshot.ipv4),
-        )
-        self._insert(
-            "ipv6",
-            (
-                (number, _blob(first), _blob(last), country, status, date)
-                for first, last, country, _, status, date in snapshot.ipv6
-            ),
-        )
+        self._insert("ipv4", zip(repeat(number), *snapshot.ipv4.columns(), strict=False))
+        firsts, lasts, *labels = snapshot.ipv6.columns()
+        self._insert("ipv6", zip(repeat(number), map(_blob, firsts), map(_blob, lasts), *labels, strict=False))
 
     def _insert(self, table: str, rows: Iterator[tuple[object, ...]]) -> None:
         """Insert rows of six values, many in a statement: that takes half the time of a statement a row."""
