@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from fwfeed.config import Config
 from fwfeed.errors import FeedRefused
 from fwfeed.feeds import SPECIAL_PURPOSE, Feed, special_purpose
 from fwfeed.model import Listing, Part, Recipe, Snapshot
-from fwfeed.prefixes import Family, Prefix, Range, Ranges, count, cover, merge, parse_prefix, spans, subtract
+from fwfeed.prefixes import Family, Prefix, Range, Ranges, count, cover, covering, merge, parse_prefix, spans, subtract
 
-RANGE_CAP = 200_000
-"""The most ranges a set may be made of: far beyond what firewalld loads in reasonable time, and bounded in memory."""
+PREFIX_CAP = 200_000
+"""The most prefixes the parts of a set may have in a family: far more than firewalld loads in reasonable time."""
 
 _Origin = tuple[str, str]  # (registry, country) or (feed, feed)
 
@@ -35,8 +36,12 @@ class Selection:
         found: dict[Family, dict[_Origin, list[Range]]] = {family: {} for family in Family}
         for family in Family:
             for country, ends in snapshot.delegations(family).ranges_in(self.recipe.countries):
-                found[family].setdefault((snapshot.registry, country), []).append(ends)
+                ranges = found[family].setdefault((snapshot.registry, country), [])
+                ranges.append(ends)
                 taken += 1
+                if len(ranges) > 2 * PREFIX_CAP:
+                    ranges[:] = merge(ranges)
+                    self._require_bounds(snapshot.registry, family, [ranges])
         self._take(snapshot.registry, found)
         return taken
 
@@ -49,12 +54,15 @@ class Selection:
     def _take(self, name: str, found: dict[Family, dict[_Origin, list[Range]]]) -> None:
         merged = {family: {origin: merge(found[family][origin]) for origin in found[family]} for family in Family}
         for family in Family:
-            kept = (*self._ranges[family].values(), *merged[family].values())
-            if sum(map(len, kept)) > RANGE_CAP:
-                message = f"{name}: with it the set would have more than {RANGE_CAP:,} IPv{family.value} ranges"
-                raise FeedRefused(message, "see what the file has become, or ask for less in [set]")
+            self._require_bounds(name, family, [*self._ranges[family].values(), *merged[family].values()])
         for family in Family:
             self._ranges[family].update(merged[family])
+
+    def _require_bounds(self, name: str, family: Family, parts: list[Ranges]) -> None:
+        prefixes = chain.from_iterable(covering(ranges, family) for ranges in parts)
+        if next(islice(prefixes, PREFIX_CAP, None), None) is not None:
+            message = f"{name}: with it the set would have more than {PREFIX_CAP:,} IPv{family.value} prefixes"
+            raise FeedRefused(message, "see what the file has become, or ask for less in [set]")
 
     def ranges(self, family: Family, source: str, term: str) -> Ranges:
         """Return what one source gave for one country, or a feed for itself."""

@@ -92,17 +92,20 @@ def find(ranges: Ranges, address: int) -> Range | None:
 
 def cover(ranges: Ranges, family: Family) -> list[Prefix]:
     """Return the fewest prefixes that hold exactly these addresses, in ascending order (RFC 4632)."""
+    return list(covering(ranges, family))
+
+
+def covering(ranges: Ranges, family: Family) -> Iterator[Prefix]:
+    """Yield what `cover` returns, for those who cannot know how many there are: up to 62 or 254 of a range."""
     bits = family.bits
-    prefixes = []
     for first, last in ranges:
         start = first
         while start <= last:
             fits = (last - start + 1).bit_length() - 1
             aligned = (start & -start).bit_length() - 1 if start else bits
             size = min(fits, aligned)
-            prefixes.append(Prefix(start, bits - size))
+            yield Prefix(start, bits - size)
             start += 1 << size
-    return prefixes
 
 
 def spans(prefixes: Iterable[Prefix], family: Family) -> Iterator[Range]:

@@ -19,6 +19,7 @@ from fwfeed.prefixes import Family, Range, merge, subtract
 from fwfeed.store import candidates, files
 from fwfeed.store.cache import Cache
 
+_BLOCK = 1 << 20
 _DELEGATED = frozenset({"allocated", "assigned"})
 
 
@@ -66,7 +67,9 @@ def _origins(config: Config, candidate: Candidate, family: Family, span: Range) 
 def _records(config: Config, source: Source, countries: Sequence[str], family: Family, span: Range) -> Iterator[Origin]:
     path = Cache(Path(config.paths.cache)).path(source.name)
     first, last = span
-    for line, text in delegated.find_lines([_accepted(path, source)], family=family, first=first, last=last):
+    raw = _accepted(path, source)
+    blocks = (raw[start : start + _BLOCK] for start in range(0, len(raw), _BLOCK))
+    for line, text in delegated.find_lines(blocks, family=family, first=first, last=last):
         fields = text.split("|")
         if fields[1] in countries and fields[6] in _DELEGATED:
             yield Origin(
