@@ -81,7 +81,10 @@ def recipe(config: Config) -> Recipe:
 
 
 def combine(selection: Selection, family: Family) -> tuple[tuple[Prefix, ...], list[Part]]:
-    """Return the set's prefixes in one family, and what each origin gave; exclude wins over include."""
+    """Return the set's prefixes in one family, and what each origin gave; exclude wins over include.
+
+    Raises FeedRefused where what is excluded leaves more crumbs than a set may have.
+    """
     recipe = selection.recipe
     feeds = {description.split(" ")[0] for description in recipe.feeds}
     parts: list[Part] = []
@@ -103,7 +106,11 @@ def combine(selection: Selection, family: Family) -> tuple[tuple[Prefix, ...], l
         if left != total:
             parts.append(_part(source, term, family, subtract(total, left), excluded=True))
             total = left
-    return tuple(cover(total, family)), parts
+    prefixes = tuple(islice(covering(total, family), PREFIX_CAP + 1))
+    if len(prefixes) > PREFIX_CAP:
+        message = f"the set would have more than {PREFIX_CAP:,} IPv{family.value} prefixes"
+        raise FeedRefused(message, "see what the feeds in set.exclude have become, or ask for less in [set]")
+    return prefixes, parts
 
 
 def configured(term: str, family: Family) -> Ranges:

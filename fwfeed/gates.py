@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from fwfeed.compile import configured
 from fwfeed.config import GatesConfig
 from fwfeed.model import Candidate, Gate, OriginKey, Recipe, Source, Verdict
-from fwfeed.prefixes import Family, count
+from fwfeed.prefixes import Family, count, merge, subtract
 
 # All IPv4 addresses; of IPv6, the space from which registries delegate (2000::/3, RFC 4291, 2.4).
 _SPACE = {Family.IPV4: 1 << 32, Family.IPV6: 1 << 125}
@@ -30,49 +31,66 @@ def judge(before: Candidate | None, after: Candidate, limits: GatesConfig) -> li
     Whole sets are comparable when both candidates have one recipe. What one registry gave for one country, or one feed
     gave, is comparable when both recipes ask for it, so that a change of the configuration is no blind spot.
     """
-    verdicts = judge_addresses(None, {family: count(after.ranges(family)) for family in Family}, limits)
+    verdicts = judge_size(after, limits)
     if before is None:
         return verdicts
+    totals = moving(before)
+    if before.recipe == after.recipe:
+        verdicts += judge_moves(totals, moving(after), limits)
     comparable = _comparable(before.recipe, after.recipe)
     for family in Family:
         old, new = (_given(candidate, family) for candidate in (before, after))
-        total = sum(old.values())
-        if before.recipe == after.recipe:
-            # what the configuration itself gives never moves, and so only hides how far the rest does
-            found = {
-                verdict.gate: verdict
-                for what, one, other in (
-                    ("the set", count(before.ranges(family)), count(after.ranges(family))),
-                    ("all that the sources give", total, sum(new.values())),
-                )
-                for verdict in _judge_move(what, one, other, family, limits)
-            }
-            verdicts += found.values()
         for origin in sorted(old.keys() | new.keys()):
             one, other = old.get(origin, 0), new.get(origin, 0)
-            if origin[:2] in comparable and abs(other - one) > total * _NEGLIGIBLE:
+            if origin[:2] in comparable and abs(other - one) > totals[family] * _NEGLIGIBLE:
                 verdicts += _judge_move(_name(*origin), one, other, family, limits)
     return verdicts
 
 
-def judge_addresses(
-    before: Mapping[Family, int] | None, after: Mapping[Family, int], limits: GatesConfig
-) -> list[Verdict]:
-    """Judge a set's addresses by family against those applied last; an empty list lets it through.
+def judge_applied(before: Mapping[Family, int] | None, after: Candidate, limits: GatesConfig) -> list[Verdict]:
+    """Judge a candidate against the `moving` addresses of a set of its recipe that was applied; None: there is none."""
+    return judge_size(after, limits) + (judge_moves(before, moving(after), limits) if before is not None else [])
 
-    `before` is None where there is nothing to compare with: at the first time, or when the configuration asks for
-    another set than before.
-    """
-    if not any(after.values()):
+
+def judge_size(candidate: Candidate, limits: GatesConfig) -> list[Verdict]:
+    """Judge a set by itself: whether there is anything in it, and not too much."""
+    sizes = {family: count(candidate.ranges(family)) for family in Family}
+    if not any(sizes.values()):
         return [Verdict(Gate.EMPTY, "the set is empty: every address would be foreign")]
     verdicts = []
-    for family in Family:
-        new = after[family]
-        if new > _SPACE[family] * limits.max_space:
-            reason = f"the set would hold {_share(new, _SPACE[family])} of the IPv{family.value} space"
+    for family, size in sizes.items():
+        if size > _SPACE[family] * limits.max_space:
+            reason = f"IPv{family.value}: the set would hold {_share(size, _SPACE[family])} of the address space"
             verdicts.append(Verdict(Gate.MAX_SPACE, f"{reason}; allowed is {float(limits.max_space):.1%}"))
-        verdicts += _judge_move("the set", (before or after)[family], new, family, limits)
     return verdicts
+
+
+def judge_moves(before: Mapping[Family, int], after: Mapping[Family, int], limits: GatesConfig) -> list[Verdict]:
+    """Judge how far a set's `moving` addresses go, by family, between two sets of one recipe."""
+    return [
+        verdict
+        for family in Family
+        for verdict in _judge_move("the set", before[family], after[family], family, limits)
+    ]
+
+
+def moving(candidate: Candidate) -> dict[Family, int]:
+    """Return how many addresses of each family a set has beyond what the configuration itself puts in.
+
+    That part never moves, and so would only hide how far the rest does: the special-purpose ranges alone are three
+    times the addresses of Japan.
+    """
+    recipe = candidate.recipe
+    feeds = {description.split(" ")[0] for description in recipe.feeds}
+    terms = [term for term in recipe.include if term not in feeds]
+    return {
+        family: count(
+            subtract(
+                merge(candidate.ranges(family)), merge(span for term in terms for span in configured(term, family))
+            )
+        )
+        for family in Family
+    }
 
 
 def judge_age(source: Source, max_age: timedelta | None, now: datetime) -> Verdict | None:

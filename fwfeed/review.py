@@ -11,7 +11,7 @@ from fwfeed import gates
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Delta, OriginKey, Review, Verdict
-from fwfeed.prefixes import Family, Ranges, count, cover, merge, subtract
+from fwfeed.prefixes import Family, Ranges, cover, merge, subtract
 from fwfeed.proof import intended_sets
 from fwfeed.store import candidates, delegations, files, generations
 from fwfeed.store.cache import Cache
@@ -84,9 +84,8 @@ def promote(config: Config, *, tell: Callable[[str], None]) -> None:
 def _apply_verdicts(config: Config, candidate: Candidate) -> tuple[Verdict, ...]:
     state = Path(config.paths.state)
     history = Generations.below(state).all(Path(config.paths.firewalld))
-    after = {family: count(candidate.ranges(family)) for family in Family}
-    verdicts = gates.judge_addresses(generations.comparable(history, candidate.recipe), after, config.gates)
-    return () if candidates.is_approved(state, candidate) else tuple(verdicts)
+    verdicts = gates.judge_applied(generations.comparable(history, candidate.recipe), candidate, config.gates)
+    return () if verdicts and candidates.is_approved(state, candidate) else tuple(verdicts)
 
 
 def _called(state: str, candidate: Candidate) -> str:

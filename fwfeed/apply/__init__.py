@@ -23,10 +23,11 @@ from fwfeed.apply.guard import (
     runtime_only,
     unrestricted,
 )
-from fwfeed.apply.plan import FALLBACK_ZONE, Plan, addresses, check, plan
+from fwfeed.apply.plan import FALLBACK_ZONE, Plan, check, plan
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError, RollbackFailed, RolledBack
 from fwfeed.firewalld import Firewalld, Kind
+from fwfeed.gates import moving
 from fwfeed.model import Generation, Outcome
 from fwfeed.proof import differences
 from fwfeed.sessions import Session
@@ -154,7 +155,7 @@ def _new_generation(planned: Plan, root: Path, store: Generations, now: datetime
         outcome=Outcome.PENDING,
         reason="",
         recipe=planned.candidate.recipe,
-        addresses=addresses(planned.candidate),
+        addresses=moving(planned.candidate),
         files={path: generations.digest(content) for path, content in planned.rendered.files.items()},
         default_zone=planned.rendered.default_zone,
         replaced_zone=planned.default_zone.replaced,

@@ -14,7 +14,6 @@ from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.errors import CheckFailed, FwfeedError, Held
 from fwfeed.model import Candidate, Generation, Verdict
-from fwfeed.prefixes import Family, count
 from fwfeed.proof import Content
 from fwfeed.render import Rendered, render
 from fwfeed.store import candidates, files, generations, templates
@@ -86,7 +85,7 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
     )
     installed = {path: files.read(root / path) if readable else None for path in paths}
     before = generations.comparable(history, candidate.recipe)
-    verdicts = gates.judge_addresses(before, addresses(candidate), config.gates)
+    verdicts = gates.judge_applied(before, candidate, config.gates)
     conf = (files.read(root / _CONF) or b"") if readable else b""
     return Plan(
         candidate=candidate,
@@ -141,11 +140,6 @@ def check(config: Config, planned: Plan) -> None:
                 changed, found = re.subn(pattern, line, conf, count=1, flags=re.MULTILINE)
                 (staged / _CONF).write_text(changed if found else f"{conf}\n{line}\n")
         firewalld.offline_check(staged)
-
-
-def addresses(candidate: Candidate) -> dict[Family, int]:
-    """Return how many addresses a candidate has in each family."""
-    return {family: count(candidate.ranges(family)) for family in Family}
 
 
 def _default_zone(conf: str, rendered: Rendered, history: list[Generation]) -> DefaultZone:

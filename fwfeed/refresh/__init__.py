@@ -167,12 +167,11 @@ class _Refresh:
             cache.stage(staging, file.scratch, file.digests, file.accepted, self._now)
         staging.assign(build.database, folder / delegations.NAME)
         candidates.stage(staging, folder, candidate)
+        staging.commit()
         if not verdicts:
-            staging.commit()
             self._drop_held()
             return replace(self._unchanged(), candidate=candidate, changed=True)
-        self._drop_held()  # an older one, which must not leave files between the new one's
-        staging.commit()
+        cache.keep_only({file.accepted.source.name for file in arrived})
         return replace(self._unchanged(), held=candidate, verdicts=verdicts)
 
     def _is_held(self, candidate: Candidate) -> bool:

@@ -7,6 +7,7 @@ were verified but that a gate holds back wait in .held, in the same order.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -63,6 +64,15 @@ class Cache:
         if name in REGISTRY_URLS:
             staging.write(path.with_name(f"{path.name}.md5"), f"{digests.md5}  {path.name}\n".encode())
         staging.write(self._meta(name), _dump(accepted, now))
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Remove the files of all others."""
+        with files.explained("read", self.root):
+            others = (
+                [folder for folder in self.root.iterdir() if folder.name not in names] if self.root.exists() else []
+            )
+        for folder in others:
+            files.remove_tree(folder)
 
     def _meta(self, name: str) -> Path:
         return self.root / name / "meta.json"
