@@ -161,6 +161,8 @@ class _Refresh:
             verdicts = ()
         if verdicts and self._is_held(candidate):
             return replace(self._unchanged(), held=candidate, verdicts=verdicts)
+        if verdicts:
+            self._drop_held()  # an older one, which must not leave files between the new one's
         cache = self._cache.held if verdicts else self._cache
         folder = candidates.held_folder(self._state) if verdicts else candidates.folder(self._state)
         for file in arrived:
@@ -171,7 +173,6 @@ class _Refresh:
             staging.commit()
             self._drop_held()
             return replace(self._unchanged(), candidate=candidate, changed=True)
-        self._drop_held()  # an older one, which must not leave files between the new one's
         staging.commit()
         return replace(self._unchanged(), held=candidate, verdicts=verdicts)
 
