@@ -152,8 +152,8 @@ class Generation:
     """What a manifest says.
 
     `root` is the folder it was made for, /etc/firewalld; `files` maps paths below it to sha256, `addresses` counts by
-    family what moves (gates.moving). `default_zone` is the zone this generation made the default, and `replaced_zone` the one that was default
-    before fwfeed ever changed it; both None where fwfeed has not touched it.
+    family what can move (gates.moving). `default_zone` is the zone this generation made the default, and
+    `replaced_zone` the one that was default before fwfeed ever changed it; both None where fwfeed has not touched it.
     """
 
     number: int

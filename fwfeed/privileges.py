@@ -65,7 +65,11 @@ def _be(user: pwd.struct_passwd, function: Callable[[], int]) -> NoReturn:
 
 def _give(folder: Path, user: pwd.struct_passwd) -> None:
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        mask = os.umask(0o022)  # the way to it has to be open to him
+        try:
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        finally:
+            os.umask(mask)
         owner = folder.lstat().st_uid
         if owner == user.pw_uid:
             return

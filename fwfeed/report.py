@@ -112,6 +112,17 @@ def review_json(review: Review) -> dict[str, Any]:
         "families": {
             str(delta.family.value): {
                 "addresses": {"before": count(delta.before), "after": count(delta.after)},
+                "parts": [
+                    {
+                        "source": source or None,
+                        "term": term,
+                        "excluded": excluded,
+                        "before": old[delta.family],
+                        "after": new[delta.family],
+                    }
+                    for (source, term, excluded), (old, new) in review.parts.items()
+                    if old[delta.family] != new[delta.family]
+                ],
                 "added": [format_prefix(prefix, delta.family) for prefix in delta.added],
                 "removed": [format_prefix(prefix, delta.family) for prefix in delta.removed],
             }

@@ -90,9 +90,11 @@ class Browser:
             if self._deadline.over:
                 message = f"{url}: not done within {self._deadline.seconds:g} s"
                 raise FeedRefused(message, "raise sources.deadline, or name a mirror in [sources] mirrors") from None
-            final = (requests.exceptions.InvalidURL, ValueError, ssl.SSLCertVerificationError)
             causes = list(_causes(error))
-            if any(isinstance(cause, final) and not isinstance(cause, UnicodeError) for cause in causes):
+            if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+                way_out = "see that this host's clock is right, and that it trusts the server (REQUESTS_CA_BUNDLE)"
+                raise FeedRefused(f"{url}: {_reason(causes)}", way_out) from None
+            if any(isinstance(cause, ValueError) for cause in causes):  # a URL, perhaps a redirect's, that is none
                 raise FeedRefused(f"{url}: {_reason(causes)}", NETWORK) from None
             raise _Passing(f"{url}: {_reason(causes)}") from None
 
@@ -125,7 +127,7 @@ def _receive(
     seen: Callable[[int, int], None],
 ) -> Arrival | None:
     status = response.status_code
-    if status == 304 and known is not None:
+    if status == 304 and _conditions(known):
         return None
     if status in (404, 410):
         raise Missing(f"{url}: there is no such file (HTTP {status})", NETWORK)

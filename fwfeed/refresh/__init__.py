@@ -119,7 +119,8 @@ class _Refresh:
                 refusals = [*lost, *(each.refusal for each in stale)]
                 raise FeedRefused("\n".join(each.message for each in refusals), lost[0].way_out) from lost[0]
             if not arrived and self._is_compiled(kept):
-                self._drop_held()
+                if not any(self._cache.held.path(each.accepted.source.name).exists() for each in stale):
+                    self._drop_held()  # but not while a publisher cannot be asked whether it stands by it
                 refreshed = self._unchanged()
             else:
                 for accepted in kept:

@@ -103,7 +103,7 @@ def current(generations: list[Generation]) -> Generation | None:
 
 
 def comparable(generations: list[Generation], recipe: Recipe) -> Mapping[Family, int] | None:
-    """Return how many addresses were applied last, None where that was nothing, or a set of another recipe."""
+    """Return the moving addresses of what was applied last, None where that was nothing, or of another recipe."""
     newest = current(generations)
     return newest.addresses if newest is not None and newest.recipe == recipe else None
 
