@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -394,6 +394,22 @@ def test_a_registrys_file_over_the_cap_is_refused_and_nothing_of_it_is_taken(fam
     assert message == f"apnic: with it the set would have more than {CAP} IPv{family.value} prefixes"
     assert [combined(chosen, each) for each in Family] == before
     assert chosen.add(snapshot(*other)) == 2  # and the next location's file has its chance
+
+
+@pytest.mark.usefixtures("small_cap")
+def test_a_hostile_file_is_not_gathered_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    gathered = []
+    whole = Delegations.ranges_in
+
+    def watched(self: Delegations, countries: Sequence[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+        for each in whole(self, countries):
+            gathered.append(each)
+            yield each
+
+    monkeypatch.setattr(Delegations, "ranges_in", watched)
+    hostile = snapshot(*in_japan(apart(Family.IPV4, 20 * CAP)))
+    refused(lambda: Selection(wanted("JP")).add(hostile))
+    assert len(gathered) == 2 * CAP + 1
 
 
 @pytest.mark.usefixtures("small_cap")

@@ -141,7 +141,7 @@ RECIPE = Recipe(
     countries=("JP", "KR"),
     feeds=("cloud aws", "office plain"),
     include=("cloud", "office"),
-    exclude=("cloud", "office"),
+    exclude=("office", "cloud"),
 )
 
 
@@ -418,11 +418,15 @@ CHANGES: Mapping[str, tuple[Recipe, set[OriginKey]]] = {
     ),
     "a feed no longer excluded": (replace(RECIPE, exclude=("office",)), set(NAMES) - {("cloud", "cloud", True)}),
     "a prefix more to exclude behind it": (
-        replace(RECIPE, exclude=("cloud", "office", "192.0.2.0/24")),
+        replace(RECIPE, exclude=("office", "cloud", "192.0.2.0/24")),
         set(NAMES),
     ),
     "a prefix more to exclude before it": (
-        replace(RECIPE, exclude=("192.0.2.0/24", "cloud", "office")),
+        replace(RECIPE, exclude=("192.0.2.0/24", "office", "cloud")),
+        set(NAMES) - {("cloud", "cloud", True)},
+    ),
+    "another to exclude before it": (
+        replace(RECIPE, exclude=("192.0.2.0/24", "cloud")),
         set(NAMES) - {("cloud", "cloud", True)},
     ),
     "a prefix more to include": (
