@@ -6,6 +6,8 @@ the length and number of header and chunk lines.
 
 from __future__ import annotations
 
+import http.client
+import io
 import random
 import ssl
 from collections.abc import Callable, Iterator
@@ -46,7 +48,7 @@ class Browser:
     def __init__(self, deadline: Deadline, retries: int) -> None:
         self._deadline = deadline
         self._retries = retries
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers["User-Agent"] = f"fwfeed/{__version__}"
         self._session.headers["Accept-Encoding"] = "identity"
         for scheme in ("https://", "http://"):
@@ -183,6 +185,31 @@ def _retry_after(response: requests.Response) -> float:
         return 0.0
 
 
+class _Session(requests.Session):
+    """Leaves redirects to us."""
+
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        """Know of none: requests would read the whole body of one into memory, though it is not to follow it."""
+
+
+class _Reader(io.BufferedReader):
+    """What comes over a connection, in pieces of a known size."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most so much. http.client asks for all there is when the size of a chunk is negative."""
+        if size is None or size < 0:
+            raise ValueError("the size of a chunk is negative")
+        return super().read(size)
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is never read into memory as a whole."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = _Reader(self.fp.detach())
+
+
 class _Adapter(HTTPAdapter):
     """Connects as requests does, and shows each socket to the deadline."""
 
@@ -205,6 +232,8 @@ class _Adapter(HTTPAdapter):
 
 def _watched(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPConnectionPool]:
     class Connection(pool.ConnectionCls):  # type: ignore[name-defined, misc]  # a class attribute of each pool
+        response_class = _Response
+
         def _new_conn(self) -> Any:
             connection = super()._new_conn()
             deadline.watch(connection)
