@@ -71,7 +71,10 @@ class Browser:
             to.restart()
             try:
                 with self._explained(url):
-                    return self._once(url, to, cap, known, seen)
+                    arrival = self._once(url, to, cap, known, seen)
+                    if self._deadline.over:  # headers that were cut look like headers that have ended
+                        raise TimeoutError
+                    return arrival
             except _Passing as fault:
                 backoff = min(_LONGEST_BACKOFF, _BACKOFF_SECONDS * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311 - no secret
                 pause = max(fault.after, backoff)
