@@ -184,7 +184,7 @@ def _retry_after(response: requests.Response) -> float:
     try:
         until, now = (parsedate_to_datetime(each) for each in (text, response.headers.get("Date", "")))
         return max(0.0, (until - now).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last for an offset that no time zone has
         return 0.0
 
 
