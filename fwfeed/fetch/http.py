@@ -119,7 +119,7 @@ class Browser:
                     return _receive(response, url, to, cap, known, seen)
                 at = urljoin(at, response.headers["Location"])
             if not at.startswith("https://"):
-                raise FeedRefused(f"{url}: is redirected to {at[:200]}, which is not https", NETWORK)
+                raise FeedRefused(f"{url}: is redirected to {_plain(at)}, which is not https", NETWORK)
         raise FeedRefused(f"{url}: more than {_REDIRECTS} redirects", NETWORK)
 
 
@@ -137,11 +137,11 @@ def _receive(
     if status in (404, 410):
         raise Missing(f"{url}: there is no such file (HTTP {status})", NETWORK)
     if status in _PASSING:
-        raise _Passing(f"{url}: HTTP {status} {response.reason}", _retry_after(response))
+        raise _Passing(f"{url}: HTTP {status} {_plain(response.reason)}", _retry_after(response))
     if status == 304:
         raise FeedRefused(f"{url}: HTTP 304, not modified, to somebody who has no copy yet", NETWORK)
     if status != 200:
-        raise FeedRefused(f"{url}: HTTP {status} {response.reason}", NETWORK)
+        raise FeedRefused(f"{url}: HTTP {status} {_plain(response.reason)}", NETWORK)
     coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise FeedRefused(f"{url}: comes in Content-Encoding {coding!r:.60}, though identity was asked for", NETWORK)
@@ -257,7 +257,17 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _reason(causes: list[BaseException]) -> str:
     """Say what a person can act on: the innermost cause."""
-    text = str(causes[-1]) or type(causes[-1]).__name__
-    if isinstance(causes[-1], urllib3.exceptions.HTTPError):
+    cause = causes[-1]
+    text = str(cause) or type(cause).__name__
+    if isinstance(cause, http.client.IncompleteRead):
+        text = f"the body is cut short: {text}"
+    elif isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
+        text = f"this is not HTTP: {text}"
+    elif isinstance(cause, urllib3.exceptions.HTTPError):
         text = text.rpartition(": ")[2]  # before it stands a repr of the connection
-    return text[:300]
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Return what of a server's words is fit for a terminal and a log."""
+    return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])
