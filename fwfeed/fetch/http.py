@@ -157,7 +157,7 @@ def _receive(
     if total and size != total:  # older urllib3 does not tell
         raise _Passing(f"{url}: cut short, {size:,} of {total:,} bytes came")
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    return Arrival(validators=_validators(response), whole=bool(promised) or chunked)
+    return Arrival(validators=_validators(response), whole=promised.isdecimal() or chunked)
 
 
 def _conditions(known: Validators | None) -> dict[str, str]:
