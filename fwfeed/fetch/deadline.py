@@ -47,6 +47,24 @@ class Deadline:
         """The seconds that are left."""
         return 0.0 if self.over else max(0.0, self._end - time.monotonic())
 
+    def connect(self, host: str, port: int, longest: float) -> socket.socket:
+        """Open a connection within `longest` seconds, and watch it from before it is there. Raises OSError."""
+        fault = OSError(f"{host} has no address")
+        for family, kind, protocol, _name, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            connection = socket.socket(family, kind, protocol)
+            self.watch(connection)
+            try:
+                if self.over:
+                    raise TimeoutError
+                connection.settimeout(min(longest, self.left))
+                connection.connect(address)
+            except OSError as error:
+                connection.close()
+                fault = error
+            else:
+                return connection
+        raise fault
+
     def watch(self, connection: socket.socket) -> None:
         """Have this connection cut too. What is kept is a duplicate, as TLS takes the socket's own descriptor away."""
         with self._lock:

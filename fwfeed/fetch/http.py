@@ -238,8 +238,9 @@ def _watched(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPCon
         response_class = _Response
 
         def _new_conn(self) -> Any:
-            connection = super()._new_conn()
-            deadline.watch(connection)
+            connection = deadline.connect(self._dns_host.strip("[]"), self.port, _CONNECT_SECONDS)
+            for option in self.socket_options or ():
+                connection.setsockopt(*option)
             return connection
 
     return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
