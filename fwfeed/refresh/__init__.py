@@ -235,7 +235,8 @@ class _Build:
 
 
 def _serving(stale: Stale) -> str:
-    return f"{stale.refusal.message}; the file accepted last, to {stale.accepted.source.end_date}, serves on"
+    served = f"{stale.refusal.message}; the file accepted last, to {stale.accepted.source.end_date}, serves on"
+    return f"{served}; way out: {stale.refusal.way_out}" if stale.refusal.way_out else served
 
 
 @contextmanager
