@@ -50,7 +50,11 @@ class Deadline:
     def connect(self, host: str, port: int, longest: float) -> socket.socket:
         """Open a connection within `longest` seconds, and watch it from before it is there. Raises OSError."""
         fault = OSError(f"{host} has no address")
-        for family, kind, protocol, _name, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise OSError(f"{host}: {error.strerror}") from error
+        for family, kind, protocol, _name, address in addresses:
             connection = socket.socket(family, kind, protocol)
             self.watch(connection)
             try:
