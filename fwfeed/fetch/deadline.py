@@ -57,11 +57,14 @@ class Deadline:
         for family, kind, protocol, _name, address in addresses:
             connection = socket.socket(family, kind, protocol)
             self.watch(connection)
+            connection.settimeout(longest)
             try:
                 if self.over:
                     raise TimeoutError
-                connection.settimeout(min(longest, self.left))
                 connection.connect(address)
+            except TimeoutError:
+                connection.close()
+                fault = OSError(f"{host} does not answer within {longest:g} s")
             except OSError as error:
                 connection.close()
                 fault = error
