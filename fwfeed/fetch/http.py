@@ -266,6 +266,8 @@ def _reason(causes: list[BaseException]) -> str:
         text = f"this is not HTTP: {text}"
     elif isinstance(cause, urllib3.exceptions.HTTPError):
         text = text.rpartition(": ")[2]  # before it stands a repr of the connection
+    if any(isinstance(each, urllib3.exceptions.ProxyError) for each in causes):
+        text = f"the proxy that the environment names: {text}"
     return _plain(text)
 
 
