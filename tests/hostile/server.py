@@ -179,7 +179,7 @@ class Server:
                 request = _read_request(talk)
                 with self._lock:
                     self.requests.append(request)
-                    answers = self.answers.get(request.path, [self._from_folder])
+                    answers = self.answers.get(request.path, [self.from_folder])
                     answer = answers.pop(0) if len(answers) > 1 else answers[0]
                 answer(talk, request)
         except HungUp:
@@ -189,7 +189,8 @@ class Server:
             with self._lock:
                 self._talks.pop(talk, None)
 
-    def _from_folder(self, talk: Talk, request: Request) -> None:
+    def from_folder(self, talk: Talk, request: Request) -> None:
+        """Answer as a good server does that has the folder."""
         path = None if self.folder is None else self.folder / request.path.lstrip("/")
         if path is None or not path.is_file():
             talk.send(head("404 Not Found", length=4), b"none")
