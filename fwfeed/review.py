@@ -75,7 +75,11 @@ def promote(config: Config, *, tell: Callable[[str], None]) -> None:
         if not candidates.is_approved(state, held):
             raise FwfeedError("another candidate is held by now than the one approved", "run: fwfeed diff")
         folder, target = candidates.held_folder(state), candidates.folder(state)
-        pairs = [(path, cache.root / path.relative_to(cache.held.root)) for path in cache.held.root.glob("*/*")]
+        # a crash can have left files there of what was held before, or half a file
+        names = [source.name for source in held.sources if cache.held.has(source)]
+        pairs = [
+            (path, cache.root / name / path.name) for name in names for path in (cache.held.root / name).glob("[!.]*")
+        ]
         pairs += [(folder / name, target / name) for name in (delegations.NAME, candidates.NAME)]
         for source, path in pairs:
             scratch = staging.scratch(path)
