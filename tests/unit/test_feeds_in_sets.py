@@ -417,7 +417,10 @@ def test_a_feed_that_cannot_be_reached_serves_on_until_it_is_too_old(made: World
     made.configure(set_table='include = ["mine"]', sources='max_age = "off"', more=feed("mine", mine, max_age="2d"))
     refreshed(made, days=0)
     mine.unlink()
+    refreshed(made, days=1)
+    (first,) = candidates.refusals(made.state)
     (line,) = refreshed(made, days=2).stale
+    assert candidates.refusals(made.state) == (first,), "since the first time, not the last"
     assert line.startswith(f"mine: {mine.as_uri()}: there is no such file; the file accepted last, to ")
     before = accepted(made)
     with pytest.raises(FeedRefused, match="there is no such file"):
