@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
+from fwfeed.compile import configured
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Part, Recipe, Source
 from fwfeed.prefixes import Family, Prefix, cover, format_prefix, merge, parse_prefix, spans
 
 _FORMAT = 2
+_MOST = 1 << 128  # the addresses of IPv6; whatever is counted is less
 
 
 def dump(candidate: Candidate) -> bytes:
@@ -75,6 +77,7 @@ def load(raw: bytes, *, file: str) -> Candidate:
         )
         if candidate.compiled.tzinfo is None:
             raise ValueError("the time of compilation has no zone")
+        _require_terms(candidate.recipe)
         if dump(candidate) != raw:
             raise ValueError("it has more or other values than fwfeed writes")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -110,8 +113,17 @@ def _text(value: object) -> str:
     return value
 
 
+def _require_terms(recipe: Recipe) -> None:
+    """Raise ValueError for a term that names nothing."""
+    feeds = {description.split(" ")[0] for description in recipe.feeds}
+    for term in (*recipe.include, *recipe.exclude):
+        if term not in feeds:
+            for family in Family:
+                configured(term, family)
+
+
 def _number(value: object) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= _MOST:
         raise TypeError(f"{value!r} is not a count")
     return value
 

@@ -6,8 +6,10 @@ Addresses are counted, not lines or prefixes: re-aggregation changes lines witho
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import takewhile
 
 from fwfeed.compile import configured
 from fwfeed.config import GatesConfig
@@ -42,7 +44,7 @@ def judge(before: Candidate | None, after: Candidate, limits: GatesConfig) -> li
         old, new = (_given(candidate, family) for candidate in (before, after))
         for origin in sorted(old.keys() | new.keys()):
             one, other = old.get(origin, 0), new.get(origin, 0)
-            if origin[:2] in comparable and abs(other - one) > totals[family] * _NEGLIGIBLE:
+            if origin in comparable and abs(other - one) > totals[family] * _NEGLIGIBLE:
                 verdicts += _judge_move(_name(*origin), one, other, family, limits)
     return verdicts
 
@@ -154,13 +156,19 @@ def _given(candidate: Candidate, family: Family) -> dict[OriginKey, int]:
     }
 
 
-def _comparable(before: Recipe, after: Recipe) -> set[tuple[str, str]]:
-    """Return the origins (source, term) that both recipes ask for in the same way."""
+def _comparable(before: Recipe, after: Recipe) -> set[OriginKey]:
+    """Return the origins that both recipes ask for in the same way."""
     feeds = {description.split(" ")[0] for description in set(before.feeds) & set(after.feeds)}
     registries, countries = (
         set(getattr(before, name)) & set(getattr(after, name)) for name in ("registries", "countries")
     )
-    return {(registry, country) for registry in registries for country in countries} | {(n, n) for n in feeds}
+    same = {(registry, country, False) for registry in registries for country in countries}
+    same |= {(name, name, False) for name in feeds & set(before.include) & set(after.include)}
+    if replace(before, exclude=()) == replace(after, exclude=()):
+        # what an exclude takes depends on all that was gathered, and on the excludes before it
+        pairs = takewhile(lambda pair: pair[0] == pair[1], zip(before.exclude, after.exclude, strict=False))
+        same |= {(name, name, True) for name, _ in pairs if name in feeds}
+    return same
 
 
 def _name(source: str, term: str, excluded: bool) -> str:  # noqa: FBT001 - the three parts of a key

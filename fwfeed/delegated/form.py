@@ -103,7 +103,7 @@ def parse_header(text: str, line: int, registry: str) -> Header:
         raise ValueError(f"format version {quote(version)} is not known; this reads versions 2 to 2.x")
     if name != registry:
         raise ValueError(f"this is the file of registry {quote(name)}, not of {registry}")
-    if not re.fullmatch(r"[0-9]{1,20}", serial):
+    if not re.fullmatch(r"[0-9]{1,18}", serial):  # SQLite has 63 bits
         raise ValueError(f"serial {quote(serial)} is not a number")
     if not re.fullmatch(r"[0-9]{1,10}", records):
         raise ValueError(f"record count {quote(records)} is not a number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fwfeed.candidate import dump, load, recipe_from_json, recipe_to_json
+from fwfeed.candidate import digest, dump, load, recipe_from_json, recipe_to_json
 from fwfeed.errors import ExitCode, FwfeedError
 from fwfeed.model import Candidate, Part, Recipe, Source
 from fwfeed.prefixes import Family, Prefix, cover, merge, parse_prefix
@@ -24,23 +25,35 @@ CANDIDATE = Candidate(
     recipe=Recipe(
         registries=("apnic", "arin"),
         countries=("JP",),
-        include=("special-purpose", "192.0.2.0/24"),
-        exclude=("203.0.113.0/24",),
+        feeds=("cloud aws regions=ap-northeast-1", "office plain"),
+        include=("special-purpose", "office", "192.0.2.0/24"),
+        exclude=("203.0.113.0/24", "cloud"),
     ),
     sources=(
         Source(
-            registry="apnic",
+            name="apnic",
             url="https://example.net/delegated-apnic-extended-latest",
             serial=20181013,
             end_date=date(2018, 10, 12),
             sha256="0123456789abcdef" * 4,
             records=7,
-            delegations=4,
+            taken=4,
+        ),
+        Source(
+            name="office",
+            url="file:///etc/fwfeed/lists.d",
+            serial=None,
+            end_date=date(2018, 10, 14),
+            sha256="fedcba9876543210" * 4,
+            records=1,
+            taken=1,
         ),
     ),
     parts=(
-        Part(origin="JP", family=Family.IPV4, prefixes=2, addresses=512),
-        Part(origin="JP", family=Family.IPV6, prefixes=1, addresses=2**96),
+        Part(source="apnic", term="JP", excluded=False, family=Family.IPV4, prefixes=2, addresses=512),
+        Part(source="office", term="office", excluded=False, family=Family.IPV4, prefixes=1, addresses=64),
+        Part(source="", term="203.0.113.0/24", excluded=True, family=Family.IPV4, prefixes=1, addresses=256),
+        Part(source="apnic", term="JP", excluded=False, family=Family.IPV6, prefixes=1, addresses=2**96),
     ),
     ipv4=(parse_prefix("192.0.2.0/24", Family.IPV4), parse_prefix("198.51.100.0/24", Family.IPV4)),
     ipv6=(parse_prefix("2001:db8::/32", Family.IPV6),),
@@ -60,7 +73,7 @@ def refused(raw: bytes) -> str:
 def tampered(change: Callable[[Any], object]) -> bytes:
     document = json.loads(dump(CANDIDATE))
     change(document)
-    return json.dumps(document).encode()
+    return (json.dumps(document, indent=1) + "\n").encode()  # as fwfeed writes it, so that only the change can matter
 
 
 def test_a_candidate_is_read_back_as_it_was_written() -> None:
@@ -96,7 +109,10 @@ def test_a_candidate_gives_its_families_and_their_ranges() -> None:
 
 
 names = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=12)
-numbers = st.integers(0, 2**130)
+numbers = st.integers(0, 2**128)
+terms = st.lists(
+    st.sampled_from(["special-purpose", "office", "192.0.2.0/24", "0.0.0.0/0", "2001:db8::/32"]), max_size=3
+).map(tuple)
 
 
 def prefixes(family: Family) -> st.SearchStrategy[tuple[Prefix, ...]]:
@@ -114,24 +130,34 @@ candidates = st.builds(
         Recipe,
         registries=st.lists(names, max_size=3).map(tuple),
         countries=st.lists(names, max_size=3).map(tuple),
-        include=st.lists(names, max_size=3).map(tuple),
-        exclude=st.lists(names, max_size=3).map(tuple),
+        feeds=st.just(("office plain",)),
+        include=terms,
+        exclude=terms,
     ),
     sources=st.lists(
         st.builds(
             Source,
-            registry=names,
+            name=names,
             url=names,
-            serial=numbers,
+            serial=st.none() | numbers,
             end_date=st.dates(),
             sha256=names,
             records=numbers,
-            delegations=numbers,
+            taken=numbers,
         ),
         max_size=3,
     ).map(tuple),
     parts=st.lists(
-        st.builds(Part, origin=names, family=st.sampled_from(Family), prefixes=numbers, addresses=numbers), max_size=3
+        st.builds(
+            Part,
+            source=names,
+            term=names,
+            excluded=st.booleans(),
+            family=st.sampled_from(Family),
+            prefixes=numbers,
+            addresses=numbers,
+        ),
+        max_size=3,
     ).map(tuple),
     ipv4=prefixes(Family.IPV4),
     ipv6=prefixes(Family.IPV6),
@@ -171,14 +197,14 @@ def test_what_is_not_a_json_object_of_ours_is_refused(raw: bytes) -> None:
     refused(raw)
 
 
-@pytest.mark.parametrize("opening", [b"[", b'{"format":', b'{"format":1,"compiled":['])
+@pytest.mark.parametrize("opening", [b"[", b'{"format":', b'{"format":2,"compiled":['])
 def test_deep_nesting_is_refused(opening: bytes) -> None:
     refused(opening * 200_000)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", 2.5, None, [2]])
 def test_another_format_is_refused(version: object) -> None:
-    assert "is not 1" in refused(tampered(lambda document: document.update(format=version)))
+    assert "is not 2" in refused(tampered(lambda document: document.update(format=version)))
 
 
 def paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -218,7 +244,8 @@ WRONG: dict[str, object] = {
 LISTS = [path for path in PATHS if isinstance(at(json.loads(dump(CANDIDATE)), path)[path[-1]], list)]
 OBJECTS = [path for path in PATHS if isinstance(at(json.loads(dump(CANDIDATE)), path)[path[-1]], dict)]
 TEXTS = [path for path in PATHS if isinstance(at(json.loads(dump(CANDIDATE)), path)[path[-1]], str)]
-COUNTS = [path for path in PATHS if isinstance(at(json.loads(dump(CANDIDATE)), path)[path[-1]], int)]
+COUNTS = [path for path in PATHS if type(at(json.loads(dump(CANDIDATE)), path)[path[-1]]) is int]
+FLAGS = [path for path in PATHS if isinstance(at(json.loads(dump(CANDIDATE)), path)[path[-1]], bool)]
 
 
 def put(path: tuple[str | int, ...], value: object) -> bytes:
@@ -241,9 +268,79 @@ def test_what_stands_in_the_place_of_text_is_refused(path: tuple[str | int, ...]
 
 
 @pytest.mark.parametrize("path", COUNTS, ids=lambda path: ".".join(map(str, path)))
-@pytest.mark.parametrize("wrong", [None, -1, 1.5, 1.0, 4.0, True, "1", "", [], {}], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [None, -1, 2**128 + 1, 10**400, 1.5, 1.0, 4.0, True, "1", "", [], {}], ids="{!r:.9}".format
+)
 def test_what_stands_in_the_place_of_a_count_is_refused(path: tuple[str | int, ...], wrong: object) -> None:
-    refused(put(path, wrong))
+    if path[-1] != "serial" or wrong is not None:  # a feed has none
+        refused(put(path, wrong))
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, 1.0, True, False, "1", "", "null", [], {}], ids=repr)
+def test_what_stands_in_the_place_of_a_missing_serial_is_refused(wrong: object) -> None:
+    assert load(put(("sources", 1, "serial"), 7), file=FILE).sources[1].serial == 7
+    refused(put(("sources", 1, "serial"), wrong))
+
+
+@pytest.mark.parametrize("path", FLAGS, ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize("wrong", [None, 0, 1, 0.0, "true", "", [], [True], {}], ids=repr)
+def test_what_stands_in_the_place_of_a_flag_is_refused(path: tuple[str | int, ...], wrong: object) -> None:
+    assert "is neither true nor false" in refused(put(path, wrong))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in TEXTS if path[0] not in ("ipv4", "ipv6")], ids=lambda path: ".".join(map(str, path))
+)
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[2Jgone", "\u202eback", "nul\0", "\u2028", "\ud800"], ids=ascii)
+def test_text_that_would_play_tricks_on_a_terminal_is_refused(path: tuple[str | int, ...], text: str) -> None:
+    message = refused(put(path, text))
+    assert "is not printable text" in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("place", [(), ("recipe",), ("sources", 0), ("parts", 0)], ids=str)
+def test_an_extra_key_is_refused(place: tuple[str | int, ...]) -> None:
+    def change(document: Any) -> None:
+        for key in place:
+            document = document[key]
+        document["more"] = "values"
+
+    assert "more or other values than fwfeed writes" in refused(tampered(change))
+
+
+def test_the_way_these_tests_tamper_is_itself_no_reason_to_refuse() -> None:
+    assert tampered(lambda _document: None) == dump(CANDIDATE)
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_the_flag_of_a_part_is_read_back(excluded: bool) -> None:  # noqa: FBT001
+    parts = tuple(replace(part, excluded=excluded) for part in CANDIDATE.parts)
+    assert load(dump(replace(CANDIDATE, parts=parts)), file=FILE).parts == parts
+
+
+def small(family: Family) -> st.SearchStrategy[tuple[Prefix, ...]]:
+    """Return sets of so few addresses that two of them are often the same."""
+    ends = st.integers(0, 3)
+    ranges = st.lists(st.tuples(ends, ends).map(lambda pair: (min(pair), max(pair))), max_size=2)
+    return ranges.map(lambda drawn: tuple(cover(merge(drawn), family)))
+
+
+@given(candidates, st.tuples(*map(small, Family)), st.tuples(*map(small, Family)))
+@settings(deadline=None)
+def test_digests_are_equal_exactly_when_both_sets_are(
+    other: Candidate, one: tuple[tuple[Prefix, ...], ...], two: tuple[tuple[Prefix, ...], ...]
+) -> None:
+    first = replace(CANDIDATE, ipv4=one[0], ipv6=one[1])
+    second = replace(other, ipv4=two[0], ipv6=two[1])  # compiled at another time, out of other things
+    assert (digest(first) == digest(second)) is (one == two)
+    assert digest(first) == digest(replace(other, ipv4=one[0], ipv6=one[1]))
+    assert re.fullmatch(r"[0-9a-f]{64}", digest(first))
+
+
+def test_a_digest_tells_which_family_a_prefix_is_of() -> None:
+    whole = Prefix(0, 0)
+    both = [replace(CANDIDATE, ipv4=(whole,), ipv6=()), replace(CANDIDATE, ipv4=(), ipv6=(whole,))]
+    assert len({digest(each) for each in both}) == 2
 
 
 @pytest.mark.parametrize(
@@ -276,6 +373,15 @@ def test_what_stands_in_the_place_of_a_count_is_refused(path: tuple[str | int, .
 )
 def test_prefixes_fwfeed_would_not_have_written_are_refused(key: str, values: list[str], message: str) -> None:
     assert message in refused(tampered(lambda document: document.update({key: values})))
+
+
+@pytest.mark.parametrize("key", ["include", "exclude"])
+@pytest.mark.parametrize(
+    "term", ["", "garbage", "192.0.2.0", "192.0.2.1/24", "2001:DB8::/32", ":", "cloud aws", "Office"]
+)
+def test_a_term_that_names_nothing_is_refused(key: str, term: str) -> None:
+    # gates and provenance take each for a CIDR that is none of the others
+    refused(put(("recipe", key, 0), term))
 
 
 @pytest.mark.parametrize("time", ["2018-10-14T03:04:05", "2018-10-14", "2018-10-14T03:04:05.123"])

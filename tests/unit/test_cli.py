@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fwfeed import __version__, cli
+from fwfeed import __version__
+from fwfeed.cli import session
 from fwfeed.compile import recipe
 from fwfeed.config import parse
 from fwfeed.model import Generation, Outcome
@@ -31,7 +32,7 @@ from tests.unit.builders import (
     world,
 )
 
-COMMANDS = ("update", "fetch", "render", "apply", "status", "check", "list", "lookup")
+COMMANDS = ("update", "fetch", "diff", "approve", "render", "apply", "status", "check", "list", "lookup")
 FILES = {"ipsets/JP.xml", "ipsets/JP6.xml", "policies/fwfeed-outbound.xml", "policies/fwfeed-forwarded.xml"}
 
 
@@ -74,8 +75,9 @@ def test_the_option_after_the_command_wins(ready: World) -> None:
 
 
 def test_without_the_option_the_configuration_is_the_one_in_etc(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Path("/etc/fwfeed/fwfeed.toml") == cli.DEFAULT_CONFIG
-    monkeypatch.setattr(cli, "DEFAULT_CONFIG", ready.config)  # a test must not depend on what this machine has there
+    assert Path("/etc/fwfeed/fwfeed.toml") == session.DEFAULT_CONFIG
+    # a test must not depend on what this machine has there
+    monkeypatch.setattr(session, "DEFAULT_CONFIG", ready.config)
     assert run("list").out == "198.51.100.0/24\n2001:db8:1::/48\n"
 
 
@@ -168,7 +170,7 @@ def test_a_dry_run_writes_nothing_anywhere(options: Sequence[str], ready: World,
 def test_a_dry_run_prints_the_summary_and_the_diff(ready: World) -> None:
     out = ready.run("render", "--dry-run").out
     assert "set JP (IPv4):      1 prefixes,             256 addresses" in out
-    assert "  delegated to JP " in out
+    assert "  JP, apnic  " in out
     assert 'outbound: log the host\'s own and forwarded, prefix "OUTBOUND_FOREIGN ", limit 10/s' in out
     assert f"files below {ready.firewalld}:" in out
     for path in FILES:
@@ -206,7 +208,12 @@ def test_quiet_leaves_the_closing_remark_out(ready: World) -> None:
 
 def test_json_of_every_command_parses(made: World) -> None:
     fetched = made.run("fetch", "--json").value
-    assert [source["registry"] for source in fetched["sources"]] == ["apnic", "ripencc"]
+    assert (fetched.pop("held"), fetched.pop("stale")) == (None, [])
+    assert [(source["name"], source["taken"]) for source in fetched["sources"]] == [("apnic", 2), ("ripencc", 0)]
+    assert [(part["source"], part["term"], part["excluded"], part["ip"]) for part in fetched["parts"]] == [
+        ("apnic", "JP", False, 4),
+        ("apnic", "JP", False, 6),
+    ]
     assert fetched["prefixes"] == {"4": 1, "6": 1}
     assert fetched["addresses"] == {"4": 256, "6": 1 << 80}
     rendered = made.run("render", "--json").value
@@ -216,6 +223,8 @@ def test_json_of_every_command_parses(made: World) -> None:
     assert made.run("list", "--json").value == ["198.51.100.0/24", "2001:db8:1::/48"]
     status = made.run("status", "--json").value
     assert status["candidate"] == fetched
+    assert status["held"] is None
+    assert status["refused"] == []
     assert status["installed"] is None
     assert status["pending"] is True
     (looked_up,) = made.run("lookup", "--json", "198.51.100.7").value

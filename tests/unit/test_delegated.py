@@ -606,6 +606,7 @@ def test_a_file_whose_header_is_missing_is_refused() -> None:
         ("2|APNIC|20181013|7|19830613|20181012|+1000", "this is the file of registry 'APNIC', not of apnic"),
         ("2|apnic||7|19830613|20181012|+1000", "serial '' is not a number"),
         ("2|apnic|2018-10-13|7|19830613|20181012|+1000", "serial '2018-10-13' is not a number"),
+        (f"2|apnic|{10**18}|7|19830613|20181012|+1000", f"serial '{10**18}' is not a number"),
         ("2|apnic|" + "9" * 21 + "|7|19830613|20181012|+1000", "is not a number"),
         ("2|apnic|20181013|-7|19830613|20181012|+1000", "record count '-7' is not a number"),
         ("2|apnic|20181013||19830613|20181012|+1000", "record count '' is not a number"),

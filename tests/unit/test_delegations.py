@@ -10,7 +10,7 @@ import pytest
 from fwfeed.delegation import Delegation, Delegations
 from fwfeed.model import Snapshot, Source
 from fwfeed.prefixes import Family
-from fwfeed.store import delegations, files
+from fwfeed.store import delegations
 
 
 @pytest.mark.parametrize("number", [0, 1, 39, 40, 41, 80, 1001])
@@ -33,19 +33,17 @@ def test_every_number_of_delegations_can_be_put_in(number: int, tmp_path: Path) 
         ipv6=packed[Family.IPV6],
     )
     source = Source(
-        registry="apnic",
+        name="apnic",
         url="https://example.net/",
         serial=1,
         end_date=end,
         sha256="0" * 64,
         records=2 * number,
-        delegations=0,
+        taken=0,
     )
     path = tmp_path / "delegations.sqlite"
-    with files.Staging() as staging:
-        with delegations.building(staging, path) as database:
-            database.add(7, snapshot, source)
-        staging.commit()
+    with delegations.building(path) as database:
+        database.add(7, snapshot, source)
     for family in Family:
         for row in rows[family]:
             assert delegations.lookup(path, row.first, family) == [row]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fwfeed import config
 from fwfeed.errors import ExitCode
+from fwfeed.feeds import Format
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -25,11 +26,20 @@ def test_the_commented_keys_of_the_shipped_configuration_are_the_defaults() -> N
 
 
 def test_the_shipped_configuration_names_every_key() -> None:
-    named = set(re.findall(r"^#?([a-z_]+) = ", EXAMPLE, flags=re.MULTILINE))
+    named = set(re.findall(r"^(?:#|# )?([a-z_]+) = ", EXAMPLE, flags=re.MULTILINE))
     schema = (ROOT / "fwfeed/config/__init__.py").read_text()
-    read = set(re.findall(r'table\.(?:text|texts|flag|choice)\("([a-z_]+)"', schema))
-    assert len(read) > 15
+    read = set(re.findall(r'table\.(?:text|texts|flag|choice|number)\("([a-z_]+)"', schema))
+    assert len(read) > 25
     assert named == read | {"url"}
+
+
+def test_the_commented_feeds_of_the_shipped_configuration_are_good_ones_of_every_format() -> None:
+    switched_on = re.sub(r"^# (?=\[\[feed\]\]|[a-z_]+ = )", "", EXAMPLE, flags=re.MULTILINE)
+    names = re.findall(r'\[\[feed\]\]\nname = ("[a-z-]+")', switched_on)
+    switched_on = switched_on.replace("#exclude = []", f"exclude = [{', '.join(names)}]")
+    feeds = config.parse(switched_on, file="fwfeed.toml").feeds
+    assert [feed.name for feed in feeds] == [name.strip('"') for name in names]
+    assert {feed.format for feed in feeds} == set(Format)
 
 
 def test_the_readme_shows_the_help_as_it_is() -> None:

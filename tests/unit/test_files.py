@@ -64,6 +64,90 @@ def test_several_files_take_their_places_on_commit_and_not_before(tmp_path: Path
     assert contents(tmp_path) == {"old": b"1", "new": b"2", "made/for/it": b"3"}
 
 
+def test_a_scratch_file_takes_whatever_place_it_is_given(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "made" / "for" / "it"
+    old.write_bytes(b"before")
+    old.chmod(0o640)
+    with files.Staging() as staging:
+        for place, content in ((old, b"1"), (new, b"2")):
+            scratch = staging.scratch(tmp_path / "scratches" / place.name)
+            assert not scratch.exists()
+            assert scratch.parent == tmp_path / "scratches"
+            scratch.write_bytes(content)
+            scratch.chmod(0o600)
+            staging.assign(scratch, place)
+        assert old.read_bytes() == b"before"
+        assert not new.exists()
+        staging.commit()
+    assert contents(tmp_path) == {"old": b"1", "made/for/it": b"2"}
+    assert (mode(old), mode(new)) == (0o640, 0o644)
+    assert names(tmp_path / "scratches") == []
+
+
+def test_a_scratch_file_that_got_no_place_is_removed(tmp_path: Path) -> None:
+    with files.Staging() as staging:
+        for name in ("assigned", "left", "left too"):
+            staging.scratch(tmp_path / name).write_bytes(b"1")
+        staging.scratch(tmp_path / "never made")
+        staging.assign(tmp_path / ".assigned.fwfeed-new", tmp_path / "assigned")
+        staging.commit()
+        assert contents(tmp_path) == {
+            "assigned": b"1",
+            ".left.fwfeed-new": b"1",
+            ".left too.fwfeed-new": b"1",
+        }
+    assert contents(tmp_path) == {"assigned": b"1"}
+
+
+def test_scratch_files_go_with_an_error_whether_they_have_a_place_or_not(tmp_path: Path) -> None:
+    (tmp_path / "assigned").write_bytes(b"before")
+    with pytest.raises(ZeroDivisionError), files.Staging() as staging:
+        for name in ("assigned", "left"):
+            staging.scratch(tmp_path / name).write_bytes(b"1")
+        staging.assign(tmp_path / ".assigned.fwfeed-new", tmp_path / "assigned")
+        raise ZeroDivisionError
+    assert contents(tmp_path) == {"assigned": b"before"}
+
+
+def test_what_lies_where_a_scratch_file_is_to_be_is_gone_before_it_is_written(tmp_path: Path) -> None:
+    # whoever opens it to write must not write through a link, or behind what a crash has left
+    (tmp_path / "victim").write_bytes(b"not ours")
+    (tmp_path / ".file.fwfeed-new").symlink_to(tmp_path / "victim")
+    with files.Staging() as staging:
+        scratch = staging.scratch(tmp_path / "file")
+        assert not os.path.lexists(scratch)
+    assert contents(tmp_path) == {"victim": b"not ours"}
+
+
+def test_a_place_that_is_assigned_twice_gets_the_last_file(tmp_path: Path) -> None:
+    with files.Staging() as staging:
+        staging.write(tmp_path / "file", b"1")
+        scratch = staging.scratch(tmp_path / "other")
+        scratch.write_bytes(b"2")
+        staging.assign(scratch, tmp_path / "file")
+        staging.commit()
+    assert contents(tmp_path) == {"file": b"2"}
+
+
+def test_a_scratch_file_that_was_never_written_cannot_be_assigned(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"before")
+    with files.Staging() as staging:
+        scratch = staging.scratch(tmp_path / "file")
+        message = refused(lambda: staging.assign(scratch, tmp_path / "file")).message
+        assert message == f"cannot write {tmp_path}/file: No such file or directory"
+        staging.commit()
+    assert contents(tmp_path) == {"file": b"before"}
+
+
+def test_after_a_commit_nothing_is_left_to_put_in_place(tmp_path: Path) -> None:
+    with files.Staging() as staging:
+        staging.write(tmp_path / "file", b"1")
+        staging.commit()
+        (tmp_path / "file").write_bytes(b"2")
+        staging.commit()
+    assert contents(tmp_path) == {"file": b"2"}
+
+
 def test_without_commit_nothing_is_there(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"before")
     before = snapshot(tmp_path)
@@ -130,15 +214,21 @@ def in_the_way(path: Path) -> None:
     (path / "inside").write_bytes(b"somebody else's")
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["written", "assigned"])
 @pytest.mark.parametrize("blocked", [0, 1, 2, 3])
-def test_a_rename_that_fails_puts_all_earlier_files_back(tmp_path: Path, blocked: int) -> None:
+def test_a_rename_that_fails_puts_all_earlier_files_back(tmp_path: Path, blocked: int, elsewhere: bool) -> None:  # noqa: FBT001
     paths = [tmp_path / "a" / "old", tmp_path / "a" / "new", tmp_path / "b" / "old", tmp_path / "b" / "new"]
     for path in paths[::2]:
         files.replace(path, f"before {path.parent.name}".encode())
         path.chmod(0o600)
     with files.Staging() as staging:
-        for path in paths:
-            staging.write(path, b"after")
+        for number, path in enumerate(paths):
+            if elsewhere:
+                scratch = staging.scratch(tmp_path / "c" / str(number))
+                scratch.write_bytes(b"after")
+                staging.assign(scratch, path)
+            else:
+                staging.write(path, b"after")
         paths[blocked].unlink(missing_ok=True)
         in_the_way(paths[blocked])
         error = refused(staging.commit)
@@ -168,7 +258,8 @@ def test_a_new_file_that_vanished_before_the_commit_stops_all_of_it(tmp_path: Pa
     second.write_bytes(b"before")
     with files.Staging() as staging:
         staging.write(first, b"after")
-        staging.reserve(second)  # and never written
+        staging.write(second, b"after")
+        (tmp_path / ".second.fwfeed-new").unlink()
         assert refused(staging.commit).message == f"cannot write {second}: No such file or directory"
     assert contents(tmp_path) == {"second": b"before"}
 
@@ -225,6 +316,14 @@ def test_files_that_cannot_be_made_durable_are_put_back(tmp_path: Path, monkeypa
     assert contents(tmp_path) == {"file": b"before"}
 
 
+def vanish(staging: files.Staging, path: Path) -> None:
+    """Stage a file that is gone before it can take its place."""
+    scratch = staging.scratch(path)
+    scratch.write_bytes(b"after")
+    staging.assign(scratch, path)
+    scratch.unlink()
+
+
 @settings(deadline=None, max_examples=25)
 @given(old=st.lists(st.none() | st.binary(max_size=20), min_size=1, max_size=5), data=st.data())
 def test_whatever_lay_there_a_commit_is_whole_or_nothing(
@@ -239,10 +338,15 @@ def test_whatever_lay_there_a_commit_is_whole_or_nothing(
     with files.Staging() as staging:
         for number in range(len(old)):
             if number == blocked:
-                staging.reserve(folder / "never written")
-            staging.write(folder / str(number), b"after")
+                vanish(staging, folder / "vanished")
+            if number % 2:
+                staging.write(folder / str(number), b"after")
+            else:
+                scratch = staging.scratch(folder / "elsewhere" / str(number))
+                scratch.write_bytes(b"after")
+                staging.assign(scratch, folder / str(number))
         if blocked == len(old):
-            staging.reserve(folder / "never written")
+            vanish(staging, folder / "vanished")
         if blocked is None:
             staging.commit()
         else:

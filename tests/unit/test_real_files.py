@@ -53,10 +53,9 @@ def lines(raw: dict[str, bytes]) -> list[list[str]]:
 def compiled(
     snapshots: dict[str, Snapshot], countries: tuple[str, ...], family: Family
 ) -> tuple[tuple[Prefix, ...], list[Part], int]:
-    selection = Selection(countries)
+    selection = Selection(Recipe(registries=REGISTRIES, countries=countries, feeds=(), include=(), exclude=()))
     taken = sum(selection.add(snapshot) for snapshot in snapshots.values())
-    recipe = Recipe(registries=REGISTRIES, countries=countries, include=(), exclude=())
-    return *combine(selection, recipe, family), taken
+    return *combine(selection, family), taken
 
 
 def texts(snapshots: dict[str, Snapshot], countries: tuple[str, ...], family: Family) -> list[str]:
@@ -120,9 +119,13 @@ def test_japan_is_2795_and_455_prefixes_from_4205_and_565_records(
 ) -> None:
     prefixes4, parts4, taken = compiled(snapshots, ("JP",), Family.IPV4)
     prefixes6, parts6, _taken = compiled(snapshots, ("JP",), Family.IPV6)
-    assert parts4 == [Part(origin="JP", family=Family.IPV4, prefixes=2795, addresses=204_071_680)]
+    assert parts4 == [
+        Part(source="apnic", term="JP", excluded=False, family=Family.IPV4, prefixes=2783, addresses=203_951_104),
+        Part(source="arin", term="JP", excluded=False, family=Family.IPV4, prefixes=12, addresses=120_576),
+    ]
+    assert sum(part.addresses for part in parts4) == 204_071_680
     assert (len(prefixes4), len(prefixes6)) == (2795, 455)
-    assert [(part.origin, part.prefixes) for part in parts6] == [("JP", 455)]
+    assert [(part.source, part.term, part.prefixes) for part in parts6] == [("apnic", "JP", 455)]
     assert (len(extracted(lines, ("JP",), "ipv4")), len(extracted(lines, ("JP",), "ipv6"))) == (4205, 565)
     assert taken == 4205 + 565
 

@@ -46,8 +46,9 @@ def test_the_demo_shows_what_japan_is_made_of_and_every_line_that_would_be_new(t
     fwfeed(config, "fetch")
     shown = fwfeed(config, "render", "--dry-run").splitlines()
     assert shown[0] == "set JP (IPv4):  2,814 prefixes,     796,780,286 addresses"
-    assert "  delegated to JP           2,795 prefixes,     204,071,680 addresses" in shown
-    assert "  delegated to JP             455 prefixes,        7.72e+32 addresses" in shown
+    assert "  JP, apnic                 2,783 prefixes,     203,951,104 addresses" in shown
+    assert "  JP, arin                     12 prefixes,         120,576 addresses" in shown
+    assert "  JP, apnic                   455 prefixes,        7.72e+32 addresses" in shown
     files = [line.split()[1] for line in shown if line.startswith("+++ ")]
     assert files == [
         "b/ipsets/JP.xml",
