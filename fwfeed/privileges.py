@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import signal
+import stat
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -52,32 +55,55 @@ def without_root(function: Callable[[], int], folders: Sequence[Path]) -> int:
 def _be(user: pwd.struct_passwd, function: Callable[[], int]) -> NoReturn:
     code = 1
     try:
+        _become(user)
+        code = function()
+    except FwfeedError as error:
+        sys.stderr.write(f"fwfeed: {error.message}\n")
+    except BaseException:
+        traceback.print_exc()  # nobody above could say it
+        raise
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)  # not sys.exit: what the parent has open and registered is not the child's to end
+
+
+def _become(user: pwd.struct_passwd) -> None:
+    try:
         os.initgroups(user.pw_name, user.pw_gid)
         os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
         os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-        os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
-        code = function()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)  # not sys.exit: what the parent has open and registered is not the child's to end
+    except OSError as error:
+        raise FwfeedError(f"cannot become user {USER}: {error.strerror}") from error
+    os.umask(0o022)  # a web server may serve the cache, and root's umask can be for root's eyes only
+    os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
 
 
 def _give(folder: Path, user: pwd.struct_passwd) -> None:
     try:
-        mask = os.umask(0o022)  # the way to it has to be open to him
-        try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        finally:
-            os.umask(mask)
-        owner = folder.lstat().st_uid
-        if owner == user.pw_uid:
+        _make(folder)
+        place = folder.resolve()
+        status = place.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if status.st_uid == user.pw_uid:
             return
-        if owner != 0:
-            message = f"{folder} belongs to user {owner}, and {USER} has to write there"
-            raise FwfeedError(message, f"chown -R {USER}: {folder}")
-        for each, _folders, files in os.walk(folder):
-            for name in (".", *files):
-                os.chown(Path(each, name), user.pw_uid, user.pw_gid, follow_symlinks=False)
+        if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            owner = f"belongs to user {status.st_uid}" if status.st_uid else "can be written by others"
+            raise FwfeedError(f"{folder} {owner}, and {USER} has to write there", f"chown -R {USER}: {folder}")
+        # from the leaves to the root: what is his already is not entered any more, as he could move a link in its place
+        for _path, folders, files, descriptor in os.fwalk(place, topdown=False):
+            for name in (*folders, *files):
+                os.chown(name, user.pw_uid, user.pw_gid, dir_fd=descriptor, follow_symlinks=False)
+        os.chown(place, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except OSError as error:
         raise FwfeedError(f"cannot give {folder} to user {USER}: {error.strerror}") from error
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that others can reach, whatever the umask."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.exists():
+            each.mkdir()
+            each.chmod(0o755)

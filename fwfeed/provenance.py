@@ -13,13 +13,14 @@ from fwfeed import delegated, feeds
 from fwfeed.compile import configured
 from fwfeed.config import Config
 from fwfeed.errors import ConfigError, FwfeedError
-from fwfeed.fetch import REGISTRY_CAP, origin
+from fwfeed.fetch import REGISTRY_CAP, origins
 from fwfeed.model import Candidate, Origin, Source, Trace
 from fwfeed.prefixes import Family, Range, merge, subtract
 from fwfeed.store import candidates, files
 from fwfeed.store.cache import Cache
 
 _BLOCK = 1 << 20
+_TEXT_LENGTH = 200
 _DELEGATED = frozenset({"allocated", "assigned"})
 
 
@@ -59,7 +60,7 @@ def _origins(config: Config, candidate: Candidate, family: Family, span: Range) 
     for excluded, terms in ((False, recipe.include), (True, recipe.exclude)):
         for term in terms:
             if term in sources:
-                yield from _entries(config, sources[term], family, span, excluded=excluded)
+                yield from _entries(config, candidate, sources[term], family, span, excluded=excluded)
             elif any(_overlap(each, span) for each in configured(term, family)):
                 yield Origin(source="", term=term, excluded=excluded, place="", serial=None, url="", text="")
 
@@ -83,25 +84,36 @@ def _records(config: Config, source: Source, countries: Sequence[str], family: F
             )
 
 
-def _entries(config: Config, source: Source, family: Family, span: Range, *, excluded: bool) -> Iterator[Origin]:
+def _entries(
+    config: Config, candidate: Candidate, source: Source, family: Family, span: Range, *, excluded: bool
+) -> Iterator[Origin]:
     path = Cache(Path(config.paths.cache)).path(source.name)
     raw = _accepted(path, source)
     feed = next((feed for feed in config.feeds if feed.name == source.name), None)
-    if feed is None:
-        raise FwfeedError(f"feed {source.name} is no longer in the configuration", "run: fwfeed fetch")
+    if feed is None or feed.description not in candidate.recipe.feeds:
+        message = f"feed {source.name} is no longer in the configuration as it was when the candidate was compiled"
+        raise FwfeedError(message, "run: fwfeed fetch")
     lines = raw.split(b"\n")
+    origin = origins(raw)
     for entry in feeds.parse(raw, feed=feed, file=str(path)).entries(family):
         if _overlap(entry[:2], span):
-            file, line = origin(raw, entry.line)
+            file, line = origin(entry.line)
+            place = f"{source.url.rstrip('/')}/{file}" if file else str(path)
+            text = lines[entry.line - 1].decode(errors="replace").strip()[:_TEXT_LENGTH] if entry.line else ""
             yield Origin(
                 source=source.name,
                 term=source.name,
                 excluded=excluded,
-                place=f"{source.url.rstrip('/')}/{file}:{line}" if file else f"{path}:{line}",
+                place=_printable(f"{place}:{line}" if line else place),
                 serial=source.serial,
                 url=source.url,
-                text=lines[entry.line - 1].decode(errors="replace").strip()[:200],
+                text=_printable(text),
             )
+
+
+def _printable(text: str) -> str:
+    """Return what of a text is fit for a terminal: a comment can hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _accepted(path: Path, source: Source) -> bytes:

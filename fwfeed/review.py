@@ -37,7 +37,10 @@ def review(config: Config) -> Review:
     candidate = candidates.load(state)
     store = Generations.below(state)
     current = generations.current(store.all(Path(config.paths.firewalld)))
-    sets = intended_sets(store.content(current)) if current else ()
+    try:
+        sets = intended_sets(store.content(current)) if current else []
+    except ValueError as error:
+        raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
     return Review(
         before_name=f"generation {current.number}" if current else "nothing installed",
         after_name=_called("accepted", candidate),
@@ -47,15 +50,18 @@ def review(config: Config) -> Review:
     )
 
 
-def approve(config: Config, *, now: datetime) -> tuple[Verdict, ...]:
-    """Let what is held through, and return what that overrules; nothing is held where that is empty.
+def approve(config: Config, *, now: datetime) -> tuple[Verdict, ...] | None:
+    """Let what is held through, and return what that overrules; None where nothing is held.
 
+    What is held can be overruling nothing any more: gates were widened since, or a crash came before it was dropped.
     From here on an apply takes these very sets. `promote` makes them the accepted ones.
     """
     state = Path(config.paths.state)
     reviewed = review(config)
-    if reviewed.verdicts:
-        candidates.approve(state, candidates.find_held(state) or candidates.load(state), now)
+    held = candidates.find_held(state)
+    if held is None and not reviewed.verdicts:
+        return None
+    candidates.approve(state, held or candidates.load(state), now)
     return reviewed.verdicts
 
 
@@ -69,7 +75,11 @@ def promote(config: Config, *, tell: Callable[[str], None]) -> None:
         if not candidates.is_approved(state, held):
             raise FwfeedError("another candidate is held by now than the one approved", "run: fwfeed diff")
         folder, target = candidates.held_folder(state), candidates.folder(state)
-        pairs = [(path, cache.root / path.relative_to(cache.held.root)) for path in cache.held.root.glob("*/*")]
+        # a crash can have left files there of what was held before, or half a file
+        names = [source.name for source in held.sources if cache.held.has(source)]
+        pairs = [
+            (path, cache.root / name / path.name) for name in names for path in (cache.held.root / name).glob("[!.]*")
+        ]
         pairs += [(folder / name, target / name) for name in (delegations.NAME, candidates.NAME)]
         for source, path in pairs:
             scratch = staging.scratch(path)

@@ -92,10 +92,10 @@ def approve(session: Session) -> int:
         promote(session.config, tell=session.tell)
         return ExitCode.DONE
 
-    code = _without_root(session, take) if overruled else ExitCode.DONE
+    code = ExitCode.DONE if overruled is None else _without_root(session, take)
     if session.json:
-        print_json({"approved": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in overruled]})
-    elif not overruled:
+        print_json({"approved": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in overruled or ()]})
+    elif overruled is None:
         print_lines(["nothing is held"])
     elif code == ExitCode.DONE:
         print_lines(f"approved: {verdict.reason}" for verdict in overruled)

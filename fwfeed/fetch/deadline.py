@@ -47,6 +47,31 @@ class Deadline:
         """The seconds that are left."""
         return 0.0 if self.over else max(0.0, self._end - time.monotonic())
 
+    def connect(self, host: str, port: int, longest: float) -> socket.socket:
+        """Open a connection within `longest` seconds, and watch it from before it is there. Raises OSError."""
+        fault = OSError(f"{host} has no address")
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise OSError(f"{host}: {error.strerror}") from error
+        for family, kind, protocol, _name, address in addresses:
+            connection = socket.socket(family, kind, protocol)
+            self.watch(connection)
+            connection.settimeout(longest)
+            try:
+                if self.over:
+                    raise TimeoutError
+                connection.connect(address)
+            except TimeoutError:
+                connection.close()
+                fault = OSError(f"{host} does not answer within {longest:g} s")
+            except OSError as error:
+                connection.close()
+                fault = error
+            else:
+                return connection
+        raise fault
+
     def watch(self, connection: socket.socket) -> None:
         """Have this connection cut too. What is kept is a duplicate, as TLS takes the socket's own descriptor away."""
         with self._lock:

@@ -6,6 +6,8 @@ the length and number of header and chunk lines.
 
 from __future__ import annotations
 
+import http.client
+import io
 import random
 import ssl
 from collections.abc import Callable, Iterator
@@ -46,7 +48,7 @@ class Browser:
     def __init__(self, deadline: Deadline, retries: int) -> None:
         self._deadline = deadline
         self._retries = retries
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers["User-Agent"] = f"fwfeed/{__version__}"
         self._session.headers["Accept-Encoding"] = "identity"
         for scheme in ("https://", "http://"):
@@ -69,7 +71,10 @@ class Browser:
             to.restart()
             try:
                 with self._explained(url):
-                    return self._once(url, to, cap, known, seen)
+                    arrival = self._once(url, to, cap, known, seen)
+                    if self._deadline.over:  # headers that were cut look like headers that have ended
+                        raise TimeoutError
+                    return arrival
             except _Passing as fault:
                 backoff = min(_LONGEST_BACKOFF, _BACKOFF_SECONDS * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311 - no secret
                 pause = max(fault.after, backoff)
@@ -114,7 +119,7 @@ class Browser:
                     return _receive(response, url, to, cap, known, seen)
                 at = urljoin(at, response.headers["Location"])
             if not at.startswith("https://"):
-                raise FeedRefused(f"{url}: is redirected to {at[:200]}, which is not https", NETWORK)
+                raise FeedRefused(f"{url}: is redirected to {_plain(at)}, which is not https", NETWORK)
         raise FeedRefused(f"{url}: more than {_REDIRECTS} redirects", NETWORK)
 
 
@@ -132,11 +137,11 @@ def _receive(
     if status in (404, 410):
         raise Missing(f"{url}: there is no such file (HTTP {status})", NETWORK)
     if status in _PASSING:
-        raise _Passing(f"{url}: HTTP {status} {response.reason}", _retry_after(response))
+        raise _Passing(f"{url}: HTTP {status} {_plain(response.reason)}", _retry_after(response))
     if status == 304:
         raise FeedRefused(f"{url}: HTTP 304, not modified, to somebody who has no copy yet", NETWORK)
     if status != 200:
-        raise FeedRefused(f"{url}: HTTP {status} {response.reason}", NETWORK)
+        raise FeedRefused(f"{url}: HTTP {status} {_plain(response.reason)}", NETWORK)
     coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise FeedRefused(f"{url}: comes in Content-Encoding {coding!r:.60}, though identity was asked for", NETWORK)
@@ -150,9 +155,9 @@ def _receive(
         to.write(piece)
         seen(size, total)
     if total and size != total:  # older urllib3 does not tell
-        raise _Passing(f"{url}: cut short, {size:,} of {total:,} bytes came")
+        raise _Passing(f"{url}: the body is cut short: {size:,} of {total:,} bytes came")
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    return Arrival(validators=_validators(response), whole=bool(promised) or chunked)
+    return Arrival(validators=_validators(response), whole=promised.isdecimal() or chunked)
 
 
 def _conditions(known: Validators | None) -> dict[str, str]:
@@ -179,8 +184,33 @@ def _retry_after(response: requests.Response) -> float:
     try:
         until, now = (parsedate_to_datetime(each) for each in (text, response.headers.get("Date", "")))
         return max(0.0, (until - now).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last for an offset that no time zone has
         return 0.0
+
+
+class _Session(requests.Session):
+    """Leaves redirects to us."""
+
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        """Know of none: requests would read the whole body of one into memory, though it is not to follow it."""
+
+
+class _Reader(io.BufferedReader):
+    """What comes over a connection, in pieces of a known size."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most so much. http.client asks for all there is when the size of a chunk is negative."""
+        if size is None or size < 0:
+            raise ValueError("the size of a chunk is negative")
+        return super().read(size)
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is never read into memory as a whole."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = _Reader(self.fp.detach())
 
 
 class _Adapter(HTTPAdapter):
@@ -205,9 +235,12 @@ class _Adapter(HTTPAdapter):
 
 def _watched(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPConnectionPool]:
     class Connection(pool.ConnectionCls):  # type: ignore[name-defined, misc]  # a class attribute of each pool
+        response_class = _Response
+
         def _new_conn(self) -> Any:
-            connection = super()._new_conn()
-            deadline.watch(connection)
+            connection = deadline.connect(self._dns_host.strip("[]"), self.port, _CONNECT_SECONDS)
+            for option in self.socket_options or ():
+                connection.setsockopt(*option)
             return connection
 
     return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
@@ -225,7 +258,19 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _reason(causes: list[BaseException]) -> str:
     """Say what a person can act on: the innermost cause."""
-    text = str(causes[-1]) or type(causes[-1]).__name__
-    if isinstance(causes[-1], urllib3.exceptions.HTTPError):
+    cause = causes[-1]
+    text = str(cause) or type(cause).__name__
+    if isinstance(cause, http.client.IncompleteRead):
+        text = f"the body is cut short: {text}"
+    elif isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
+        text = f"this is not HTTP: {text}"
+    elif isinstance(cause, urllib3.exceptions.HTTPError):
         text = text.rpartition(": ")[2]  # before it stands a repr of the connection
-    return text[:300]
+    if any(isinstance(each, urllib3.exceptions.ProxyError) for each in causes):
+        text = f"the proxy that the environment names: {text}"
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Return what of a server's words is fit for a terminal and a log."""
+    return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])

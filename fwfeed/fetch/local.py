@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,8 @@ from fwfeed.fetch.parts import Arrival, Missing, Sink, Validators
 
 _CHUNK = 1 << 20
 _FILES = 1000
-_MARK = "# of file"
+_MARK = b"# of file "
+_BOM = b"\xef\xbb\xbf"
 
 
 def get(url: str, to: Sink, cap: int, known: Validators | None, *, folders: bool) -> Arrival | None:
@@ -44,12 +46,22 @@ def get(url: str, to: Sink, cap: int, known: Validators | None, *, folders: bool
 
 def origin(raw: bytes, line: int) -> tuple[str, int]:
     """Return which file of a folder a line of what `get` wrote comes from, and its line there; "" for no folder."""
-    mark = _MARK.encode()
-    before = raw.split(b"\n", line)[:line]
-    for number in range(len(before) - 1, -1, -1):
-        if raw.startswith(mark) and before[number].startswith(mark):
-            return str(ast.literal_eval(before[number].decode().removeprefix(_MARK).strip())), line - number - 1
-    return "", line
+    return origins(raw)(line)
+
+
+def origins(raw: bytes) -> Callable[[int], tuple[str, int]]:
+    """Return `origin` for many lines of the same."""
+    if not raw.startswith(_MARK):
+        return lambda line: ("", line)
+    marks = [(number, text) for number, text in enumerate(raw.split(b"\n"), 1) if text.startswith(_MARK)]
+
+    def find(line: int) -> tuple[str, int]:
+        if line == 0:  # the file as a whole
+            return "", 0
+        start, text = marks[bisect_left(marks, (line,)) - 1]
+        return str(ast.literal_eval(text.removeprefix(_MARK).decode().strip())), line - start
+
+    return find
 
 
 def _file(path: Path) -> Iterator[bytes]:
@@ -63,12 +75,25 @@ def _folder(path: Path) -> Iterator[bytes]:
     if len(names) > _FILES:
         raise FeedRefused(f"{path}: more than {_FILES} files", "name a folder of lists alone")
     for name in names:
-        yield f"{_MARK} {name!a}\n".encode()
+        yield _MARK + f"{name!a}\n".encode()
         last = b"\n"
-        for last in _file(path / name):
+        for last in _list(path / name):
             yield last
         if not last.endswith(b"\n"):
             yield b"\n"
+
+
+def _list(path: Path) -> Iterator[bytes]:
+    """Yield a list without its byte order mark, and with no comment that looks like a mark of ours."""
+    last = b"\n"
+    with path.open("rb") as file:
+        if file.read(len(_BOM)) != _BOM:
+            file.seek(0)
+        while piece := file.read(_CHUNK) + file.readline(_CHUNK):
+            begins_line = last.endswith(b"\n")
+            last = piece
+            piece = piece.replace(b"\n" + _MARK, b"\n#" + _MARK)
+            yield b"#" + piece if begins_line and piece.startswith(_MARK) else piece
 
 
 def _is_list(name: str) -> bool:

@@ -63,7 +63,9 @@ class FileSink:
             if self._file is None:
                 self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                 self._file = self._path.open("wb", buffering=0)
-            self._file.write(piece)
+            rest = memoryview(piece)
+            while rest:  # where a disk has room for a part, a part is written
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             message = f"cannot write {self._path}: {error.strerror}"
             raise FwfeedError(message, "see that the path in [paths] is right, and that there is room") from error

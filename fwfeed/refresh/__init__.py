@@ -160,8 +160,8 @@ class _Refresh:
         verdicts = tuple(gates.judge(self._previous, candidate, self._config.gates))
         if verdicts and candidates.is_approved(self._state, candidate):
             verdicts = ()
-        if verdicts and self._is_held(candidate):
-            return replace(self._unchanged(), held=candidate, verdicts=verdicts)
+        if verdicts and (held := self._held_already(candidate)):
+            return replace(self._unchanged(), held=held, verdicts=verdicts)
         cache = self._cache.held if verdicts else self._cache
         folder = candidates.held_folder(self._state) if verdicts else candidates.folder(self._state)
         for file in arrived:
@@ -175,12 +175,13 @@ class _Refresh:
         cache.keep_only({file.accepted.source.name for file in arrived})
         return replace(self._unchanged(), held=candidate, verdicts=verdicts)
 
-    def _is_held(self, candidate: Candidate) -> bool:
+    def _held_already(self, candidate: Candidate) -> Candidate | None:
+        """Return the held candidate where it is made of the same, from wherever and on whatever day that came."""
         try:
             held = candidates.find_held(self._state)
         except FwfeedError:
-            return False
-        return held is not None and replace(held, compiled=candidate.compiled) == candidate
+            return None
+        return held if held is not None and _content(held) == _content(candidate) else None
 
     def _drop_held(self) -> None:
         files.remove_tree(candidates.held_folder(self._state))
@@ -234,8 +235,14 @@ class _Build:
         )
 
 
+def _content(candidate: Candidate) -> tuple[object, ...]:
+    digests = {(source.name, source.sha256) for source in candidate.sources}
+    return candidate.recipe, digests, candidate.ipv4, candidate.ipv6
+
+
 def _serving(stale: Stale) -> str:
-    return f"{stale.refusal.message}; the file accepted last, to {stale.accepted.source.end_date}, serves on"
+    served = f"{stale.refusal.message}; the file accepted last, to {stale.accepted.source.end_date}, serves on"
+    return f"{served}; way out: {stale.refusal.way_out}" if stale.refusal.way_out else served
 
 
 @contextmanager

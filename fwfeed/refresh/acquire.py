@@ -171,7 +171,7 @@ class _Errand:
     def _same(self) -> Same:
         if self._accepted is None:
             raise AssertionError("nothing is the same as no file")
-        self._require(gates.judge_age(self._accepted.source, self._max_age, self._now))
+        self._require(self._urls[0], gates.judge_age(self._accepted.source, self._max_age, self._now))
         return Same(self._accepted)
 
     def _examine(self, delivery: Delivery) -> Fresh | Same:
@@ -192,12 +192,12 @@ class _Errand:
             records=reading.records,
             taken=0,
         )
-        self._require(gates.judge_order(source, accepted, self._now))
-        self._require(gates.judge_age(source, self._max_age, self._now))
+        self._require(delivery.url, gates.judge_order(source, accepted, self._now))
+        self._require(delivery.url, gates.judge_age(source, self._max_age, self._now))
         accepted_now = Accepted(source=source, validators=delivery.validators)
         return Fresh(Arrived(accepted_now, scratch, digests), reading)
 
-    def _require(self, verdict: Verdict | None) -> None:
+    def _require(self, url: str, verdict: Verdict | None) -> None:
         if verdict is None:
             return
         way_out = {
@@ -206,11 +206,11 @@ class _Errand:
         }.get(
             verdict.gate, f"name another mirror; or, if it is right, remove {self._cache.path(self._order.name).parent}"
         )
-        raise FeedRefused(verdict.reason, way_out)
+        raise FeedRefused(f"{url}: {verdict.reason.removeprefix(f'{self._order.name}: ')}", way_out)
 
     def _failed(self) -> Stale | Lost:
         name = self._order.name
-        message = f"{name}: " + "; ".join(reason.message.removeprefix(f"{name}: ") for reason in self._reasons)
+        message = f"{name}: " + "; ".join(reason.message for reason in self._reasons)
         refusal = FeedRefused(message, self._reasons[-1].way_out)
         refusal.__cause__ = self._reasons[-1]
         accepted = self._accepted

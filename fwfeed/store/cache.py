@@ -56,6 +56,11 @@ class Cache:
         with files.explained("read", path), path.open("rb") as file:
             return found if digest(file).sha256 == found.source.sha256 else None
 
+    def has(self, source: Source) -> bool:
+        """Return whether the file that a candidate's source speaks of is there unharmed."""
+        accepted = self.accepted(source.name)
+        return accepted is not None and accepted.source.sha256 == source.sha256
+
     def stage(self, staging: files.Staging, scratch: Path, digests: Digests, accepted: Accepted, now: datetime) -> None:
         """Have a verified file take its place, with its .md5 and what is known of it."""
         name = accepted.source.name
