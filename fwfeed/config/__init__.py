@@ -105,7 +105,7 @@ def _read_set(table: Table, feeds: list[Feed]) -> SetConfig:
         table.blame("countries", "names nobody, and include is empty: the set would be empty")
     if len(table.problems) == problems:
         for index, name in enumerate(names):
-            if name not in (*result.include, *result.exclude):
+            if name and name not in (*result.include, *result.exclude):
                 table.problems.append((f"feed[{index}].name", f"neither set.include nor set.exclude names {name!r}"))
     return result
 
@@ -217,7 +217,7 @@ def _line_of(text: str, key: str) -> int:
             if header[1] == "[[":
                 current = f"{header[2]}[{arrays[header[2]]}]"
                 arrays[header[2]] += 1
-            if current == key:
+            if key in (current, header[2]):
                 return number
             table = number if current == wanted else table
         elif current == wanted and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
