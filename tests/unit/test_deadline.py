@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -153,6 +154,22 @@ def test_what_was_closed_on_both_sides_is_no_error(pair: tuple[socket.socket, so
         ours.close()
         deadline.cut()
         deadline.cut()
+
+
+def test_a_connection_that_the_other_side_broke_off_is_no_error_and_keeps_no_other_from_being_cut(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Deadline(60) as deadline:
+        broken = socket.create_connection(listener.getsockname())
+        other, _address = listener.accept()
+        deadline.watch(broken)
+        deadline.watch(pair[0])
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        other.close()
+        with broken, pytest.raises(ConnectionResetError):
+            broken.recv(1)
+        deadline.cut()
+        assert pair[1].recv(1) == b""
 
 
 def test_a_connection_that_is_not_watched_stays(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -145,6 +145,23 @@ def test_nothing_over_the_cap_is_written(suffix: str) -> None:
 
 
 @suffixes
+def test_no_more_is_read_than_is_unpacked(suffix: str) -> None:
+    """What a decompressor is given it keeps: a bomb must not fill the memory with what comes behind it."""
+
+    class Counted(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.reads += 1
+            return super().read(size)
+
+    packed = Counted(PACKERS[suffix](bytes(9 * MIB) + NOISE))
+    with pytest.raises(ValueError, match="when unpacked"):
+        unpack(packed, suffix, Slip(), 8 * MIB)
+    assert packed.reads == 1
+
+
+@suffixes
 def test_a_bomb_of_many_streams_is_stopped_at_the_cap(suffix: str) -> None:
     assert refusal_of(PACKERS[suffix](bytes(MIB // 2)) * 3, suffix, MIB) == "more than 1 MiB when unpacked"
 
