@@ -1,7 +1,7 @@
 """One file over HTTP: conditional, bounded in bytes and time, begun again when it failed on its way.
 
-Never more than a chunk is held in memory, whatever the server sends: bodies go to a file, and http.client bounds
-the length and number of header and chunk lines.
+Never more than a chunk is held in memory, whatever the server sends: bodies go to a file, and there is a bound on
+headers and on the lines between chunks.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 1.0, 30.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _VALIDATOR_LENGTH = 256
+_HEADERS_CAP = 1 << 16
 
 
 class _Passing(FeedRefused):
@@ -196,7 +197,21 @@ class _Session(requests.Session):
 
 
 class _Reader(io.BufferedReader):
-    """What comes over a connection, in pieces of a known size."""
+    """What comes over a connection, in pieces of a known size; `room` is how many bytes of lines may come, if bounded.
+
+    http.client has a hundred lines of 64 KiB for good, and keeps several copies of each.
+    """
+
+    room: int | None = _HEADERS_CAP
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return a line, or at most so much of it."""
+        line = super().readline(size)
+        if self.room is not None:
+            self.room -= len(line)
+            if self.room < 0:
+                raise ValueError(f"more than {_HEADERS_CAP:,} bytes of headers")
+        return line
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return at most so much. http.client asks for all there is when the size of a chunk is negative."""
@@ -210,7 +225,12 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fp = _Reader(self.fp.detach())
+        self.fp = self._reader = _Reader(self.fp.detach())
+
+    def begin(self) -> None:
+        """Read status and headers."""
+        super().begin()
+        self._reader.room = None
 
 
 class _Adapter(HTTPAdapter):
