@@ -161,7 +161,7 @@ def _receive(
         to.write(piece)
         seen(size, total)
     if total and size != total:  # older urllib3 does not tell
-        raise _Passing(f"{url}: the body is cut short: {size:,} of {total:,} bytes came")
+        raise OSError(f"the body is cut short: {size:,} of {total:,} bytes came")
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     return Arrival(validators=_validators(response), whole=promised.isdecimal() or chunked)
 
