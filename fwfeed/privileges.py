@@ -71,6 +71,7 @@ def _be(user: pwd.struct_passwd, function: Callable[[], int]) -> NoReturn:
 
 def _become(user: pwd.struct_passwd) -> None:
     try:
+        os.setsid()  # the terminal's signals come to root alone, who passes them on; and its terminal is not his to use
         os.initgroups(user.pw_name, user.pw_gid)
         os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
         os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)

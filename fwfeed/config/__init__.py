@@ -112,6 +112,8 @@ def _read_set(table: Table, feeds: list[Feed]) -> SetConfig:
 
 _FILTERS = {"regions": Format.AWS, "services": Format.AWS, "scopes": Format.GCP, "countries": Format.GEOFEED}
 
+_UNDATED = frozenset({Format.PLAIN, Format.GEOFEED})
+
 
 def _read_feeds(tables: list[Table]) -> list[Feed]:
     feeds: list[Feed] = []
@@ -131,6 +133,8 @@ def _read_feeds(tables: list[Table]) -> list[Feed]:
         for key, owner in _FILTERS.items():
             if getattr(feed, key) and kind is not owner:
                 table.blame(key, f'is a filter of format "{owner}", and this feed is "{kind}"')
+        if feed.max_age is not None and kind in _UNDATED:
+            table.blame("max_age", f'a "{kind}" file does not say of what day it is')
         if feed.name and any(feed.name == other.name for other in feeds):
             table.blame("name", f"{feed.name!r} is there twice")
         feeds.append(feed)

@@ -1,7 +1,7 @@
 """One file over HTTP: conditional, bounded in bytes and time, begun again when it failed on its way.
 
-Never more than a chunk is held in memory, whatever the server sends: bodies go to a file, and http.client bounds
-the length and number of header and chunk lines.
+Never more than a chunk is held in memory, whatever the server sends: bodies go to a file, and there is a bound on
+headers and on the lines between chunks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from fwfeed import __version__
-from fwfeed.errors import FeedRefused
+from fwfeed.errors import FeedRefused, printable
 from fwfeed.fetch.deadline import Deadline
 from fwfeed.fetch.parts import NETWORK, Arrival, Missing, Sink, Validators
 
@@ -32,6 +32,7 @@ _CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 1.0, 30.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _VALIDATOR_LENGTH = 256
+_HEADERS_CAP = 1 << 16
 
 
 class _Passing(FeedRefused):
@@ -76,6 +77,8 @@ class Browser:
                         raise TimeoutError
                     return arrival
             except _Passing as fault:
+                if self._deadline.over:
+                    raise self._late(url) from fault
                 backoff = min(_LONGEST_BACKOFF, _BACKOFF_SECONDS * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311 - no secret
                 pause = max(fault.after, backoff)
                 if attempt == self._retries:
@@ -93,15 +96,18 @@ class Browser:
             yield
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if self._deadline.over:
-                message = f"{url}: not done within {self._deadline.seconds:g} s"
-                raise FeedRefused(message, "raise sources.deadline, or name a mirror in [sources] mirrors") from None
+                raise self._late(url) from None
             causes = list(_causes(error))
-            if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            if any(map(_is_of_certificate, causes)):
                 way_out = "see that this host's clock is right, and that it trusts the server (REQUESTS_CA_BUNDLE)"
                 raise FeedRefused(f"{url}: {_reason(causes)}", way_out) from None
             if any(isinstance(cause, ValueError) for cause in causes):  # a URL, perhaps a redirect's, that is none
                 raise FeedRefused(f"{url}: {_reason(causes)}", NETWORK) from None
             raise _Passing(f"{url}: {_reason(causes)}") from None
+
+    def _late(self, url: str) -> FeedRefused:
+        message = f"{url}: not done within {self._deadline.seconds:g} s"
+        return FeedRefused(message, "raise sources.deadline, or name a mirror in [sources] mirrors")
 
     def _once(
         self, url: str, to: Sink, cap: int, known: Validators | None, seen: Callable[[int, int], None]
@@ -155,7 +161,7 @@ def _receive(
         to.write(piece)
         seen(size, total)
     if total and size != total:  # older urllib3 does not tell
-        raise _Passing(f"{url}: the body is cut short: {size:,} of {total:,} bytes came")
+        raise OSError(f"the body is cut short: {size:,} of {total:,} bytes came")
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     return Arrival(validators=_validators(response), whole=promised.isdecimal() or chunked)
 
@@ -196,7 +202,21 @@ class _Session(requests.Session):
 
 
 class _Reader(io.BufferedReader):
-    """What comes over a connection, in pieces of a known size."""
+    """What comes over a connection, in pieces of a known size; `room` is how many bytes of lines may come, if bounded.
+
+    http.client has a hundred lines of 64 KiB for good, and keeps several copies of each.
+    """
+
+    room: int | None = _HEADERS_CAP
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return a line, or at most so much of it."""
+        line = super().readline(size)
+        if self.room is not None:
+            self.room -= len(line)
+            if self.room < 0:
+                raise ValueError(f"more than {_HEADERS_CAP:,} bytes of headers")
+        return line
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return at most so much. http.client asks for all there is when the size of a chunk is negative."""
@@ -210,7 +230,12 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fp = _Reader(self.fp.detach())
+        self.fp = self._reader = _Reader(self.fp.detach())
+
+    def begin(self) -> None:
+        """Read status and headers."""
+        super().begin()
+        self._reader.room = None
 
 
 class _Adapter(HTTPAdapter):
@@ -256,6 +281,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = inner if isinstance(inner, BaseException) else None
 
 
+def _is_of_certificate(cause: BaseException) -> bool:
+    # urllib3 1.26 has an error of its own for another host's certificate
+    return isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError"
+
+
 def _reason(causes: list[BaseException]) -> str:
     """Say what a person can act on: the innermost cause."""
     cause = causes[-1]
@@ -272,5 +302,4 @@ def _reason(causes: list[BaseException]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return what of a server's words is fit for a terminal and a log."""
-    return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])
+    return printable(text.strip()[:200])

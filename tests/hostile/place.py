@@ -136,6 +136,11 @@ class Place:
         """Return all that a refused fetch must leave as it is."""
         return self.kept(), self.listed()
 
+    def assert_unmoved(self, before: tuple[Kept, list[str]]) -> None:
+        """Assert that all is as it was, and that no temporary file is left."""
+        assert self.moving() == before
+        assert not [path for path in self.root.rglob("*") if path.name.endswith((".fwfeed-new", ".fwfeed-old"))]
+
     def assert_refused(self, ended: Ended, told: str, before: tuple[Kept, list[str]], code: int = 3) -> None:
         """Assert that a fetch ended so, said why and what to do, that nothing moved, and that `status` tells of it."""
         assert "Traceback" not in ended.err
@@ -144,13 +149,19 @@ class Place:
         assert all(line.isprintable() for line in ended.err.split("\n"))
         assert max(map(len, ended.err.split("\n"))) < 1500
         assert ended.code == code, ended.err
-        assert self.moving() == before
-        assert not [path for path in self.root.rglob("*") if path.name.endswith((".fwfeed-new", ".fwfeed-old"))]
+        self.assert_unmoved(before)
         if code == 3:
             status = self.run("status")
             assert status.code == 0
             assert "REFUSED at the last refresh, since " in status.out
             assert told in status.out
+
+    def assert_stopped(self, ended: Ended, told: str, before: tuple[Kept, list[str]]) -> None:
+        """Assert that a fetch ended for a reason that is not the sources', and that nothing moved."""
+        assert "Traceback" not in ended.err
+        assert told in ended.err
+        assert ended.code == 1
+        self.assert_unmoved(before)
 
 
 @dataclass(frozen=True)

@@ -315,15 +315,14 @@ def test_a_feed_that_fails_later_serves_on_as_it_was_and_is_told(made: World) ->
     ended = made.run("fetch")
     assert ended.code == 3
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    assert ended.err == (
-        f"fwfeed: offices: {offices.as_uri()}: there is no such file; the file accepted last, to {today}, serves on\n"
-        "nothing changed\n"
-    )
+    missing = f"offices: {offices.as_uri()}: there is no such file"
+    assert ended.err.startswith(f"fwfeed: {missing}; the file accepted last, to {today}, serves on; way out: ")
+    assert ended.err.endswith("\nnothing changed\n")
     assert (accepted(made), listed(made)) == (before, was)
     lines = made.run("status").out.splitlines()
     told = next(number for number, line in enumerate(lines) if line.startswith("REFUSED at the last refresh, since "))
     assert lines[told].endswith(": offices: the file accepted last serves")
-    assert lines[told + 1] == f"  offices: {offices.as_uri()}: there is no such file"
+    assert lines[told + 1].startswith(f"  {missing}")
     refused = made.run("status", "--json").value["refused"]
     assert [each["source"] for each in refused] == ["offices"]
     # and a registry's change is taken meanwhile
@@ -347,9 +346,8 @@ def test_a_sync_token_that_goes_backwards_is_refused(made: World) -> None:
     document.write_text(good.replace('"1700000000"', '"1699999999"'))
     ended = made.run("fetch")
     assert ended.code == 3
-    assert (
-        "aws: the serial goes backwards: serial 1699999999, to 2023-11-14, after serial 1700000000, to 2023-11-14"
-    ) in ended.err
+    told = "the serial goes backwards: serial 1699999999, to 2023-11-14, after serial 1700000000, to 2023-11-14"
+    assert told in ended.err
     assert accepted(made) == before
     document.write_text(good.replace('"1700000000"', '"1700000001"'))
     fetch(made)
@@ -386,7 +384,7 @@ def refreshed(made: World, *, days: int) -> Refreshed:
 def test_a_feed_that_dates_itself_is_refused_when_it_is_too_old(made: World) -> None:
     configure(made, feed("aws", SAMPLES / "aws.json", format="aws", max_age="7d"), include=["aws"])
     days = (datetime.now(UTC).date() - datetime(2023, 11, 14, tzinfo=UTC).date()).days
-    assert_refused(made, f"aws: the file ends on 2023-11-14, {days} days ago; allowed are 7")
+    assert_refused(made, f"the file ends on 2023-11-14, {days} days ago; allowed are 7")
     configure(made, feed("aws", SAMPLES / "aws.json", format="aws", max_age=f"{days}d"), include=["aws"])
     fetch(made)
 
