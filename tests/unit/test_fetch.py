@@ -351,9 +351,9 @@ def test_a_folder_stands_for_its_files_in_order_each_behind_its_name(tmp_path: P
     (folder / "below" / "d").write_bytes(b"203.0.113.0/24\n")
     got = get(order(folder.as_uri(), checksum=None, folders=True), here)
     assert got.raw == (
-        b"# of file 'a.txt'\n# ours\n198.51.100.0/24\n"  # a line feed for the last line that has none
-        b"# of file 'b'\n192.0.2.0/25\n"
-        b"# of file 'c'\n"
+        b"# of file a.txt\n# ours\n198.51.100.0/24\n"  # a line feed for the last line that has none
+        b"# of file b\n192.0.2.0/25\n"
+        b"# of file c\n"
     )
     known = got.delivery.validators
     assert ask(order(folder.as_uri(), checksum=None, folders=True), here / "came", known) is None
@@ -366,7 +366,7 @@ def test_a_name_that_could_begin_a_line_of_its_own_cannot(tmp_path: Path, here: 
     folder.mkdir()
     (folder / "x\n203.0.113.0").write_bytes(b"192.0.2.0/25\n")
     assert get(order(folder.as_uri(), checksum=None, folders=True), here).raw == (
-        b"# of file 'x\\n203.0.113.0'\n192.0.2.0/25\n"
+        b"# of file x%0A203.0.113.0\n192.0.2.0/25\n"
     )
 
 
