@@ -231,7 +231,9 @@ if [ -n "$2" ]; then
     mkdir -p "$1/held"
     mount --bind "$3" "$1/held"
     mount -t tmpfs -o mode=755 none "$2"
-    for each in fwfeed templates .venv; do
+    mkdir -p "$3"
+    touch "$3/setup.cfg"  # by which a checkout is known
+    for each in fwfeed templates build .venv; do
         mkdir -p "$3/$each"
         mount --bind "$1/held/$each" "$3/$each"
     done
