@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import threading
 import time
 import zlib
@@ -351,9 +352,9 @@ def test_a_folder_stands_for_its_files_in_order_each_behind_its_name(tmp_path: P
     (folder / "below" / "d").write_bytes(b"203.0.113.0/24\n")
     got = get(order(folder.as_uri(), checksum=None, folders=True), here)
     assert got.raw == (
-        b"# of file 'a.txt'\n# ours\n198.51.100.0/24\n"  # a line feed for the last line that has none
-        b"# of file 'b'\n192.0.2.0/25\n"
-        b"# of file 'c'\n"
+        b"# of file a.txt\n# ours\n198.51.100.0/24\n"  # a line feed for the last line that has none
+        b"# of file b\n192.0.2.0/25\n"
+        b"# of file c\n"
     )
     known = got.delivery.validators
     assert ask(order(folder.as_uri(), checksum=None, folders=True), here / "came", known) is None
@@ -366,8 +367,27 @@ def test_a_name_that_could_begin_a_line_of_its_own_cannot(tmp_path: Path, here: 
     folder.mkdir()
     (folder / "x\n203.0.113.0").write_bytes(b"192.0.2.0/25\n")
     assert get(order(folder.as_uri(), checksum=None, folders=True), here).raw == (
-        b"# of file 'x\\n203.0.113.0'\n192.0.2.0/25\n"
+        b"# of file x%0A203.0.113.0\n192.0.2.0/25\n"
     )
+
+
+def test_a_comment_that_looks_like_a_mark_is_made_another(tmp_path: Path, here: Path) -> None:
+    # or whoever may write one list of a folder could put his lines down to another
+    folder = tmp_path / "lists.d"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"# of file b\n192.0.2.0/25\n# of file b\n\xef\xbb\xbf# of file b\n")
+    (folder / "c").write_bytes(b"\xef\xbb\xbf# of file b\n")
+    raw = get(order(folder.as_uri(), checksum=None, folders=True), here).raw
+    assert [line for line in raw.split(b"\n") if line.startswith(b"# of file ")] == [b"# of file a", b"# of file c"]
+    assert raw.split(b"\n")[1] == b"## of file b"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("folders", [False, True])
+def test_a_pipe_is_refused_at_once(folders: bool, tmp_path: Path, here: Path) -> None:  # noqa: FBT001
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FeedRefused, match="pipe: not a regular file$"):
+        get(order((tmp_path / "pipe").as_uri(), checksum=None, folders=folders), here)
 
 
 @pytest.mark.parametrize("number", [1000, 1001])
