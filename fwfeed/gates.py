@@ -44,14 +44,10 @@ def judge(before: Candidate | None, after: Candidate, limits: GatesConfig) -> li
         old, new = (_given(candidate, family) for candidate in (before, after))
         for origin in sorted(old.keys() | new.keys()):
             one, other = old.get(origin, 0), new.get(origin, 0)
-            least = totals[family] * _NEGLIGIBLE
             # a list that shrinks to nothing can be small beside the set, and all that somebody relies on
-            judged = abs(other - one) > least or (origin[0] == origin[1] and other < one)
-            if origin in comparable and judged:
+            shrinks = origin[0] == origin[1] and other < one
+            if origin in comparable and (shrinks or abs(other - one) > totals[family] * _NEGLIGIBLE):
                 verdicts += _judge_move(_name(*origin), one, other, family, limits)
-                if one == 0 and other > least > 0:
-                    reason = f"IPv{family.value}: {_name(*origin)} would be {other:,} addresses, where there were none"
-                    verdicts.append(Verdict(Gate.MAX_GROWTH, reason))
     return verdicts
 
 

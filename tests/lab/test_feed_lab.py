@@ -222,7 +222,28 @@ def test_a_host_with_nothing_but_a_mirror_gets_what_the_other_has_and_judges_it_
 
 USER, GROUPS = 64242, (64242, 64243)
 STRANGER = 64299
-_AS_FWFEED = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group && shift 2 && exec "$@"'
+_AS_FWFEED = """
+set -e
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/group" /etc/group
+# a checkout in a place that is closed to other users, as root's home is, is shown in an open one
+if [ -n "$2" ]; then
+    mkdir -p "$1/held"
+    mount --bind "$3" "$1/held"
+    mount -t tmpfs -o mode=755 none "$2"
+    for each in fwfeed templates .venv; do
+        mkdir -p "$3/$each"
+        mount --bind "$1/held/$each" "$3/$each"
+    done
+fi
+shift 3
+exec "$@"
+"""
+
+
+def closed() -> Path | None:
+    """Return the first folder on the way to the checkout that other users cannot pass."""
+    return next((each for each in (*reversed(CHECKOUT.parents), CHECKOUT) if not each.stat().st_mode & 0o001), None)
 
 
 @dataclass(frozen=True)
@@ -260,8 +281,8 @@ class Divided:
         ):
             (self.folder / name).write_text(Path("/etc", name).read_text() + line)
         # a mount namespace of its own: the machine's users stay what they are
-        binding = ["unshare", "--mount", "sh", "-c", _AS_FWFEED, "sh", f"{self.folder}/passwd", f"{self.folder}/group"]
-        return [*binding, *command]
+        binding = ["unshare", "--mount", "sh", "-c", _AS_FWFEED, "sh"]
+        return [*binding, str(self.folder), str(closed() or ""), str(CHECKOUT), *command]
 
     def fwfeed(self, *arguments: str, user: bool = True, umask: int = 0o022) -> Done:
         return subprocess.run(
@@ -292,9 +313,8 @@ FWFEEDS, ROOTS = {(USER, GROUPS[0])}, {(0, 0)}
 def open_folder() -> Iterator[Path]:
     if reason := lab_world.missing():
         leave_out(reason)
-    for folder in (CHECKOUT, Path(sys.prefix)):
-        if not all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents)):
-            leave_out(f"{folder} is not open to other users, and the network half runs as one")
+    if closed() and Path(sys.prefix) != CHECKOUT / ".venv":
+        leave_out(f"{sys.prefix} is not open to other users, and the network half runs as one")
     folder = Path(tempfile.mkdtemp(prefix="fwfeed-lab-"))
     folder.chmod(0o755)
     yield folder

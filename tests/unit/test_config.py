@@ -564,7 +564,7 @@ SECOND = f"""\
 {FEED}
 # the second one
 [[feed]]
-max_age = "off"
+format = "aws"
   name = "isp"
 "url" = "gopher://example.org/"
 [outbound]
@@ -582,6 +582,12 @@ def test_each_of_several_feeds_has_its_own_lines() -> None:
         "fwfeed.toml:14: outbound.name: unknown key",
         "fwfeed.toml:18: feed[2].bogus: unknown key",
     ]
+
+
+@pytest.mark.parametrize("kind", ["plain", "geofeed"])
+def test_a_list_without_a_date_has_no_age(kind: str) -> None:
+    text = FEED.rstrip() + f"\nformat = '{kind}'\nmax_age = '7d'\n"
+    assert problem_of(text).endswith(f'feed[0].max_age: a "{kind}" file does not say of what day it is')
 
 
 def test_a_key_that_the_second_feed_lacks_has_the_line_of_its_header() -> None:

@@ -386,7 +386,7 @@ def test_a_comment_that_looks_like_a_mark_is_made_another(tmp_path: Path, here: 
 @pytest.mark.parametrize("folders", [False, True])
 def test_a_pipe_is_refused_at_once(folders: bool, tmp_path: Path, here: Path) -> None:  # noqa: FBT001
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FeedRefused, match="pipe: not a regular file$"):
+    with pytest.raises(FeedRefused, match=r"pipe: not a regular file$"):
         get(order((tmp_path / "pipe").as_uri(), checksum=None, folders=folders), here)
 
 
