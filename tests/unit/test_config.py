@@ -543,6 +543,8 @@ def test_a_filter_of_another_format_is_refused(key: str, kind: Format) -> None:
     ("line", "expected"),
     [
         ("format = 'csv'", "format: 'csv' is none of plain, aws, gcp, geofeed"),
+        ("max_age = '7d'", 'max_age: a "plain" file does not say of what day it is'),
+        ("format = 'geofeed'\nmax_age = '7d'", 'max_age: a "geofeed" file does not say of what day it is'),
         ("max_age = '1y'", 'max_age: \'1y\' is not a time like "36h" or "7d", nor "off"'),
         ("regoins = ['x']", "regoins: unknown key; did you mean regions?"),
         ("countries = ['UK']\nformat = 'geofeed'", "countries[0]: 'UK' is not a country code; did you mean GB?"),
@@ -553,7 +555,9 @@ def test_a_filter_of_another_format_is_refused(key: str, kind: Format) -> None:
     ],
 )
 def test_a_bad_value_of_a_feed_has_its_line(line: str, expected: str) -> None:
-    assert problem_of(f"{FEED}{line}") == f"fwfeed.toml:7: feed[0].{expected}"
+    wanted = expected.partition("[")[0].partition(":")[0]
+    number = next(number for number, each in enumerate(f"{FEED}{line}".split("\n"), 1) if each.startswith(wanted))
+    assert problem_of(f"{FEED}{line}") == f"fwfeed.toml:{number}: feed[0].{expected}"
 
 
 SECOND = f"""\

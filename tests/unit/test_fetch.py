@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import threading
 import time
 import zlib
@@ -368,6 +369,25 @@ def test_a_name_that_could_begin_a_line_of_its_own_cannot(tmp_path: Path, here: 
     assert get(order(folder.as_uri(), checksum=None, folders=True), here).raw == (
         b"# of file x%0A203.0.113.0\n192.0.2.0/25\n"
     )
+
+
+def test_a_comment_that_looks_like_a_mark_is_made_another(tmp_path: Path, here: Path) -> None:
+    # or whoever may write one list of a folder could put his lines down to another
+    folder = tmp_path / "lists.d"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"# of file b\n192.0.2.0/25\n# of file b\n\xef\xbb\xbf# of file b\n")
+    (folder / "c").write_bytes(b"\xef\xbb\xbf# of file b\n")
+    raw = get(order(folder.as_uri(), checksum=None, folders=True), here).raw
+    assert [line for line in raw.split(b"\n") if line.startswith(b"# of file ")] == [b"# of file a", b"# of file c"]
+    assert raw.split(b"\n")[1] == b"## of file b"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("folders", [False, True])
+def test_a_pipe_is_refused_at_once(folders: bool, tmp_path: Path, here: Path) -> None:  # noqa: FBT001
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FeedRefused, match=r"pipe: not a regular file$"):
+        get(order((tmp_path / "pipe").as_uri(), checksum=None, folders=folders), here)
 
 
 @pytest.mark.parametrize("number", [1000, 1001])

@@ -366,6 +366,25 @@ def test_a_feed_that_shrinks_is_judged_however_small_it_is(origin: OriginKey) ->
     source, term, excluded = origin
     before = sized(100_000, 0, parts=[part(1, source, term, excluded=excluded)])
     assert [verdict.gate for verdict in judge(before, sized(100_000, 0), LIMITS)] == [Gate.MAX_SHRINK]
+    before, within, over = (
+        sized(10**9, 0, parts=[part(addresses, source, term, excluded=excluded)]) for addresses in (10, 9, 8)
+    )
+    assert judge(before, within, LIMITS) == []
+    assert [verdict.gate for verdict in judge(before, over, LIMITS)] == [Gate.MAX_SHRINK]
+
+
+@pytest.mark.parametrize("origin", NAMES)
+@pytest.mark.parametrize(("moved", "held"), [(100, False), (101, True)])
+def test_what_grows_by_a_thousandth_of_all_is_left_to_the_judgement_of_the_set(
+    origin: OriginKey,
+    moved: int,
+    held: bool,  # noqa: FBT001
+) -> None:
+    source, term, excluded = origin
+    less, more = (
+        sized(100_000, 0, parts=[part(addresses, source, term, excluded=excluded)]) for addresses in (50, moved + 50)
+    )
+    assert [verdict.gate for verdict in judge(less, more, LIMITS)] == [Gate.MAX_GROWTH] * held
 
 
 @pytest.mark.parametrize("origin", [origin for origin in NAMES if origin[0] != origin[1]])
