@@ -549,3 +549,13 @@ def test_the_installed_command_does_the_same(made: World) -> None:
     assert "serves on; way out: " in ended.err
     (made.cache / "apnic" / "meta.json").unlink()
     assert_refused(made.spawn("fetch"), f"{APNIC}:1: this is HTML")
+
+
+def test_a_damaged_database_is_made_anew_though_no_file_changed(made: World) -> None:
+    fetched(made)
+    database = made.state / "candidate" / "delegations.sqlite"
+    good = database.read_bytes()
+    database.write_bytes(good[: len(good) // 2])
+    assert made.run("lookup", "198.51.100.1").code == 1
+    assert made.run("fetch").code == 0
+    assert "JP, apnic" in made.run("lookup", "198.51.100.1").out
