@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import re
 import signal
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -19,12 +20,13 @@ from fwfeed.errors import FwfeedError
 USER = "fwfeed"
 
 
-def without_root(function: Callable[[], int], folders: Sequence[Path]) -> int:
+def without_root(function: Callable[[], int], folders: Mapping[Path, str]) -> int:
     """Return what `function` returns, 0 to 255; it has to deal with its own errors.
 
     As root, and where there is a user fwfeed, it runs in a child process as that user. `folders` are made his where
-    they do not exist yet, or are root's: only root can have put something into those. Raises FwfeedError where they
-    belong to somebody else, or the child was killed.
+    they do not exist yet, or are root's and hold only what their patterns match as a whole, of paths relative to them
+    (those of folders end in /).
+    Raises FwfeedError where they belong to somebody else or hold something else, or the child was killed.
     """
     try:
         user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
@@ -32,8 +34,8 @@ def without_root(function: Callable[[], int], folders: Sequence[Path]) -> int:
         user = None
     if user is None:
         return function()
-    for folder in folders:
-        _give(folder, user)
+    for folder, ours in folders.items():
+        _give(folder, ours, user)
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -81,7 +83,7 @@ def _become(user: pwd.struct_passwd) -> None:
     os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
 
 
-def _give(folder: Path, user: pwd.struct_passwd) -> None:
+def _give(folder: Path, ours: str, user: pwd.struct_passwd) -> None:
     try:
         _make(folder)
         place = folder.resolve()
@@ -93,6 +95,11 @@ def _give(folder: Path, user: pwd.struct_passwd) -> None:
         if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             owner = f"belongs to user {status.st_uid}" if status.st_uid else "can be written by others"
             raise FwfeedError(f"{folder} {owner}, and {USER} has to write there", f"chown -R {USER}: {folder}")
+        for path in sorted(place.rglob("*")):
+            relative = f"{path.relative_to(place)}{'/' if path.is_dir() and not path.is_symlink() else ''}"
+            if not re.fullmatch(ours, relative):
+                message = f"{path} is not of fwfeed, and {folder} would be given to user {USER} with all that it holds"
+                raise FwfeedError(message, "move it elsewhere, or name a folder in [paths] that is fwfeed's alone")
         # from the leaves to the root: what is his already is not entered any more, as he could move a link in its place
         for _path, folders, files, descriptor in os.fwalk(place, topdown=False):
             for name in (*folders, *files):

@@ -13,7 +13,7 @@ from fwfeed.model import Candidate, Refusal
 from fwfeed.store import files
 
 NAME = "candidate.json"
-_SIZE_CAP = 64 << 20
+_SIZE_CAP = 20 << 20  # 2 x 200,000 of the longest prefixes are 14.6 MB
 _REFUSALS_CAP = 1 << 20
 _APPROVAL_CAP = 1 << 12
 

@@ -433,7 +433,7 @@ def attempts():
     (folders[0] / "mine").write_text("x")
     return 17
 
-sys.exit(without_root(attempts, folders))
+sys.exit(without_root(attempts, dict.fromkeys(folders, "")))
 """
 
 
@@ -486,8 +486,8 @@ def test_folders_that_root_has_filled_are_given_over_but_no_file_that_a_link_nam
     secret = divided.folder / "secret"
     secret.mkdir()
     (secret / "file").write_text("")
-    (divided.cache / "link").symlink_to(secret)
-    (divided.cache / "apnic/link").symlink_to(secret / "file")
+    (divided.cache / "apnic/.one.fwfeed-new").symlink_to(secret)
+    (divided.cache / "apnic/.two.fwfeed-new").symlink_to(secret / "file")
     before = files_below(*mine)
     done = divided.fwfeed("fetch")
     assert (done.returncode, done.stderr) == (0, "nothing changed\n")
@@ -495,6 +495,19 @@ def test_folders_that_root_has_filled_are_given_over_but_no_file_that_a_link_nam
     assert divided.owners(secret, divided.state.parent, divided.firewalld) >= ROOTS
     assert divided.owners(secret) == ROOTS
     assert files_below(*mine) == before
+
+
+@pytest.mark.parametrize(
+    "path", ["index.html", "www/index.html", "www/html/x", ".ssh/config", "apnic/Notes", "notes", "www/secret"]
+)
+def test_a_folder_of_roots_that_holds_what_is_not_ours_is_not_given_away(path: str, divided: Divided) -> None:
+    file = divided.cache / path
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    done = divided.fwfeed("fetch")
+    assert done.returncode == 1
+    assert "is not of fwfeed, and" in done.stderr
+    assert divided.owners(divided.cache) == ROOTS
 
 
 def test_a_cache_that_is_a_link_to_another_place_is_given_over_there(divided: Divided) -> None:
@@ -580,7 +593,7 @@ def test_a_signal_to_the_parent_ends_the_child_too_and_leaves_nothing_half(divid
 _RUN = """
 import pathlib, sys
 from fwfeed import privileges
-sys.exit(privileges.without_root(lambda: 1 // 0, []))
+sys.exit(privileges.without_root(lambda: 1 // 0, {}))
 """
 
 
