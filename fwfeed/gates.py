@@ -85,8 +85,7 @@ def moving(candidate: Candidate) -> dict[Family, int]:
     times the addresses of Japan.
     """
     recipe = candidate.recipe
-    feeds = {description.split(" ")[0] for description in recipe.feeds}
-    terms = [term for term in recipe.include if term not in feeds]
+    terms = [term for term in recipe.include if term not in recipe.feed_names]
     return {
         family: count(
             subtract(

@@ -24,8 +24,7 @@ def without_root(function: Callable[[], int], folders: Mapping[Path, str]) -> in
     """Return what `function` returns, 0 to 255; it has to deal with its own errors.
 
     As root, and where there is a user fwfeed, it runs in a child process as that user. `folders` are made his where
-    they do not exist yet, or are root's and hold only what their patterns match as a whole, of paths relative to them
-    (those of folders end in /).
+    they do not exist yet, or are root's and hold only paths that their patterns match (those of folders end in /).
     Raises FwfeedError where they belong to somebody else or hold something else, or the child was killed.
     """
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from fwfeed import delegated, feeds
 from fwfeed.compile import configured
 from fwfeed.config import Config
-from fwfeed.errors import ConfigError, FwfeedError
+from fwfeed.errors import ConfigError, FwfeedError, printable
 from fwfeed.fetch import REGISTRY_CAP, origins
 from fwfeed.model import Candidate, Origin, Source, Trace
 from fwfeed.prefixes import Family, Range, merge, subtract
@@ -104,16 +104,11 @@ def _entries(
                 source=source.name,
                 term=source.name,
                 excluded=excluded,
-                place=_printable(f"{place}:{line}" if line else place),
+                place=printable(f"{place}:{line}" if line else place),
                 serial=source.serial,
                 url=source.url,
-                text=_printable(text),
+                text=printable(text),
             )
-
-
-def _printable(text: str) -> str:
-    """Return what of a text is fit for a terminal: a comment can hold anything."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _accepted(path: Path, source: Source) -> bytes:

@@ -37,16 +37,10 @@ def update(session: Session) -> int:
 
 def _without_root(session: Session, run: Callable[[], int]) -> int:
     from fwfeed.privileges import without_root
-    from fwfeed.store.candidates import folder
+    from fwfeed.store import cache, candidates
 
     paths = session.config.paths
-    scratch = r"\.[^/]+\.fwfeed-(new|old)"
-    kept = rf"\1|delegated-\1-extended-latest(\.md5)?|meta\.json|{scratch}"
-    made = rf"candidate\.json|delegations\.sqlite|{scratch}"
-    folders = {
-        Path(paths.cache): rf"(?:\.held/)?([a-z][a-z0-9-]{{0,30}})/({kept})?|\.held/",
-        folder(Path(paths.state)): rf"lock|refusals\.json|{made}|held/({made})?",
-    }
+    folders = {Path(paths.cache): cache.OURS, candidates.folder(Path(paths.state)): candidates.OURS}
     return without_root(lambda: guarded(run), folders)
 
 

@@ -18,6 +18,12 @@ from fwfeed.fetch import Digests, Validators, digest, file_name
 from fwfeed.model import Source
 from fwfeed.store import files
 
+OURS = (
+    r"\.held/|(?:\.held/)?([a-z][a-z0-9-]{0,30})/"
+    rf"(\1|delegated-\1-extended-latest(\.md5)?|meta\.json|{files.SCRATCH})?"
+)
+"""What paths below the folder look like; those of folders end in /."""
+
 _META_CAP = 1 << 16
 
 

@@ -8,11 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fwfeed import candidate as codec
-from fwfeed.errors import FwfeedError
+from fwfeed.errors import FwfeedError, printable
 from fwfeed.model import Candidate, Refusal
 from fwfeed.store import files
 
 NAME = "candidate.json"
+_MADE = rf"candidate\.json|delegations\.sqlite|{files.SCRATCH}"
+OURS = rf"lock|refusals\.json|{_MADE}|held/({_MADE})?"
+"""What paths below the folder of candidates look like; those of folders end in /."""
+
 _SIZE_CAP = 20 << 20  # 2 x 200,000 of the longest prefixes are 14.6 MB
 _REFUSALS_CAP = 1 << 20
 _APPROVAL_CAP = 1 << 12
@@ -84,7 +88,7 @@ def record_refusals(state: Path, found: dict[str, str], now: datetime) -> None:
         before = None
     since = {refusal.name: refusal.since for refusal in before or ()}
     after = tuple(
-        Refusal(name=name, reason=_made_printable(reason), since=since.get(name, now))
+        Refusal(name=name, reason="\n".join(map(printable, reason.splitlines())), since=since.get(name, now))
         for name, reason in sorted(found.items())
     )
     if after == before:
@@ -133,11 +137,6 @@ def _printable(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise TypeError(f"{value!r} is not printable text")
     return value
-
-
-def _made_printable(text: str) -> str:
-    """Return what of a text is fit for a terminal and a log; a hostile server can have a word in a reason."""
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in text.splitlines())
 
 
 def _moment(value: str) -> datetime:

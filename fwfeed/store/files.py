@@ -14,6 +14,9 @@ from typing import Self
 from fwfeed.errors import FwfeedError
 from fwfeed.signals import deferred
 
+SCRATCH = r"\.[^/]+\.fwfeed-(new|old)"
+"""The names of files that are on their way."""
+
 FOLDER_MODE = 0o755
 FILE_MODE = 0o644
 
