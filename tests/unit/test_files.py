@@ -634,3 +634,30 @@ def test_other_errors_and_none_pass_through() -> None:
         with pytest.raises(type(error)) as caught, files.explained("write", "file"):
             raise error
         assert caught.value is error
+
+
+def test_a_signal_in_the_middle_of_a_commit_waits_until_all_files_have_their_places(tmp_path: Path) -> None:
+    code = """
+import signal, sys
+from pathlib import Path
+from fwfeed.signals import Interrupted, interruptible
+from fwfeed.store import files
+
+keep = files._keep
+files._keep = lambda path: (keep(path), signal.raise_signal(signal.SIGTERM))
+folder = Path(sys.argv[1])
+try:
+    with interruptible(), files.Staging() as staging:
+        for name in "ab":
+            staging.write(folder / name, b"new")
+        staging.commit()
+except Interrupted as error:
+    print(error)
+"""
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "SIGTERM\n", "")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new", "b": b"new"}

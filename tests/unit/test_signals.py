@@ -12,7 +12,7 @@ from tests.unit.builders import CHECKOUT
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 PREAMBLE = """
 import os, signal, sys, threading
-from fwfeed.signals import Interrupted, interruptible, undisturbed
+from fwfeed.signals import Interrupted, deferred, interruptible, undisturbed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -160,3 +160,23 @@ thread.start()
 thread.join()
 """
     assert printed(code) == "True\nTrue\n"
+
+
+def test_a_deferred_signal_comes_when_the_block_has_ended() -> None:
+    code = """
+try:
+    with interruptible():
+        with deferred():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            print("all of it")
+        print("what comes after")
+except Interrupted as error:
+    print(error)
+assert handlers() == before
+"""
+    assert printed(code) == "all of it\nSIGTERM\n"
+
+
+def test_without_a_signal_nothing_comes_of_deferring() -> None:
+    assert printed("with deferred(): print('done')\nassert handlers() == before") == "done\n"
