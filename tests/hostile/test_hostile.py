@@ -429,7 +429,9 @@ def test_the_certificate_has_expired(before: str, authority: trustme.CA, place: 
 
 def test_the_certificate_is_anothers(before: str, authority: trustme.CA, place: Place) -> None:
     with Server(context_of(authority.issue_cert("mirror.example").configure_cert)) as other:
-        assert_refused_elsewhere(place, f"{other.url}/f", ["certificate is not valid for '127.0.0.1'", "doesn't match 'mirror.example'"])
+        assert_refused_elsewhere(
+            place, f"{other.url}/f", ["certificate is not valid for '127.0.0.1'", "doesn't match 'mirror.example'"]
+        )
         assert other.requests == []
 
 
