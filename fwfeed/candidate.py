@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
-from fwfeed.compile import configured
+from fwfeed.compile import PREFIX_CAP, configured
+from fwfeed.config import REGISTRY_URLS
+from fwfeed.config.texts import feed_name
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Part, Recipe, Source
 from fwfeed.prefixes import Family, Prefix, cover, format_prefix, merge, parse_prefix, spans
 
 _FORMAT = 2
+# What makes values out of few bytes: `[],` would take thirty times its size in memory. A candidate has some for each
+# country and term, and but a comma for each prefix.
+_OPENINGS = 20_000
+_COMMAS = 2 * PREFIX_CAP + 10 * _OPENINGS
+_REASON_LENGTH = 300
 _MOST = 1 << 128  # the addresses of IPv6; whatever is counted is less
 
 
@@ -64,7 +71,7 @@ def digest(candidate: Candidate) -> str:
 def load(raw: bytes, *, file: str) -> Candidate:
     """Read a candidate. Raises FwfeedError, naming `file`, for anything that `dump` would not have written."""
     try:
-        document = json.loads(raw)
+        document = json.loads(_bounded(raw))
         if document["format"] != _FORMAT:
             raise ValueError(f"format {document['format']!r} is not {_FORMAT}")
         candidate = Candidate(
@@ -72,16 +79,17 @@ def load(raw: bytes, *, file: str) -> Candidate:
             recipe=recipe_from_json(document["recipe"]),
             sources=tuple(_source(source) for source in document["sources"]),
             parts=tuple(_part(part) for part in document["parts"]),
-            ipv4=_prefixes(document["ipv4"], Family.IPV4),
-            ipv6=_prefixes(document["ipv6"], Family.IPV6),
+            ipv4=_prefixes(document.pop("ipv4"), Family.IPV4),
+            ipv6=_prefixes(document.pop("ipv6"), Family.IPV6),
         )
         if candidate.compiled.tzinfo is None:
             raise ValueError("the time of compilation has no zone")
+        _require_names(candidate)
         _require_terms(candidate.recipe)
         if dump(candidate) != raw:
             raise ValueError("it has more or other values than fwfeed writes")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)[:_REASON_LENGTH]
         raise FwfeedError(f"{file}: not a candidate: {reason}", "remove it and run: fwfeed fetch") from None
     return candidate
 
@@ -113,11 +121,33 @@ def _text(value: object) -> str:
     return value
 
 
+def _bounded(raw: bytes) -> str:
+    """Return a candidate's text, which takes no more memory to read than the largest that fwfeed writes."""
+    if raw.count(b"[") + raw.count(b"{") > _OPENINGS or raw.count(b",") > _COMMAS:
+        raise ValueError("it has more values than fwfeed writes")
+    return raw.decode("ascii")
+
+
+def _require_names(candidate: Candidate) -> None:
+    """Raise ValueError for names that no configuration can have: some are names of files and folders."""
+    recipe = candidate.recipe
+    for name in recipe.registries:
+        if name not in REGISTRY_URLS:
+            raise ValueError(f"{name!r} is not a registry")
+    for name in recipe.feed_names:
+        feed_name(name)
+    for country in recipe.countries:
+        if not re.fullmatch(r"[A-Z]{2}", country):
+            raise ValueError(f"{country!r} is not a country code")
+    names = [source.name for source in candidate.sources]
+    if sorted(names) != sorted({*recipe.registries, *recipe.feed_names}):
+        raise ValueError("its sources are not the registries and feeds of its recipe")
+
+
 def _require_terms(recipe: Recipe) -> None:
     """Raise ValueError for a term that names nothing."""
-    feeds = {description.split(" ")[0] for description in recipe.feeds}
     for term in (*recipe.include, *recipe.exclude):
-        if term not in feeds:
+        if term not in recipe.feed_names:
             for family in Family:
                 configured(term, family)
 
@@ -157,7 +187,9 @@ def _part(value: Any) -> Part:
     )
 
 
-def _prefixes(values: Iterable[object], family: Family) -> tuple[Prefix, ...]:
+def _prefixes(values: Any, family: Family) -> tuple[Prefix, ...]:
+    if len(values) > PREFIX_CAP:
+        raise ValueError(f"it has more than {PREFIX_CAP:,} IPv{family.value} prefixes")
     prefixes = tuple(parse_prefix(str(value), family) for value in values)
     if list(prefixes) != cover(merge(spans(prefixes, family)), family):
         raise ValueError(f"the IPv{family.value} prefixes are not a minimal cover in ascending order")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -86,7 +85,6 @@ def combine(selection: Selection, family: Family) -> tuple[tuple[Prefix, ...], l
     Raises FeedRefused where what is excluded leaves more crumbs than a set may have.
     """
     recipe = selection.recipe
-    feeds = {description.split(" ")[0] for description in recipe.feeds}
     parts: list[Part] = []
     pieces: list[Range] = []
     for country in recipe.countries:
@@ -95,13 +93,13 @@ def combine(selection: Selection, family: Family) -> tuple[tuple[Prefix, ...], l
                 parts.append(_part(registry, country, family, ranges))
                 pieces += ranges
     for term in recipe.include:
-        source, ranges = _term(selection, feeds, term, family)
+        source, ranges = _term(selection, term, family)
         if ranges:
             parts.append(_part(source, term, family, ranges))
             pieces += ranges
     total = merge(pieces)
     for term in recipe.exclude:
-        source, ranges = _term(selection, feeds, term, family)
+        source, ranges = _term(selection, term, family)
         left = subtract(total, ranges)
         if left != total:
             parts.append(_part(source, term, family, subtract(total, left), excluded=True))
@@ -122,9 +120,9 @@ def configured(term: str, family: Family) -> Ranges:
     return list(spans([parse_prefix(term, family)], family))
 
 
-def _term(selection: Selection, feeds: Collection[str], term: str, family: Family) -> tuple[str, Ranges]:
+def _term(selection: Selection, term: str, family: Family) -> tuple[str, Ranges]:
     """Return the source, if it is one, and the ranges of a feed, a group or a canonical CIDR in one family."""
-    if term in feeds:
+    if term in selection.recipe.feed_names:
         return term, selection.ranges(family, term, term)
     return "", configured(term, family)
 

@@ -97,6 +97,11 @@ class RollbackFailed(FwfeedError):
     code = ExitCode.ROLLBACK_FAILED
 
 
+def printable(text: str) -> str:
+    """Return what of a line is fit for a terminal and a log: a server can have a word in a message."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def quote(text: str) -> str:
     """Quote a piece of a hostile file for a message: escaped, and cut to a readable length."""
     return ascii(text if len(text) <= 60 else text[:60] + "...")

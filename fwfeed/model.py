@@ -106,6 +106,11 @@ class Recipe:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
 
+    @property
+    def feed_names(self) -> frozenset[str]:
+        """The names of the feeds, with which their descriptions begin."""
+        return frozenset(description.split(" ")[0] for description in self.feeds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import re
 import signal
+import stat
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -16,12 +20,13 @@ from fwfeed.errors import FwfeedError
 USER = "fwfeed"
 
 
-def without_root(function: Callable[[], int], folders: Sequence[Path]) -> int:
+def without_root(function: Callable[[], int], folders: Mapping[Path, str]) -> int:
     """Return what `function` returns, 0 to 255; it has to deal with its own errors.
 
     As root, and where there is a user fwfeed, it runs in a child process as that user. `folders` are made his where
-    they do not exist yet, or are root's: only root can have put something into those. Raises FwfeedError where they
-    belong to somebody else, or the child was killed.
+    they do not exist yet, or are root's and hold only what their patterns match as a whole, of paths relative to them
+    (those of folders end in /).
+    Raises FwfeedError where they belong to somebody else or hold something else, or the child was killed.
     """
     try:
         user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
@@ -29,8 +34,8 @@ def without_root(function: Callable[[], int], folders: Sequence[Path]) -> int:
         user = None
     if user is None:
         return function()
-    for folder in folders:
-        _give(folder, user)
+    for folder, ours in folders.items():
+        _give(folder, ours, user)
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -52,32 +57,61 @@ def without_root(function: Callable[[], int], folders: Sequence[Path]) -> int:
 def _be(user: pwd.struct_passwd, function: Callable[[], int]) -> NoReturn:
     code = 1
     try:
-        os.initgroups(user.pw_name, user.pw_gid)
-        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
-        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-        os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+        _become(user)
         code = function()
-        sys.stdout.flush()
-        sys.stderr.flush()
+    except FwfeedError as error:
+        sys.stderr.write(f"fwfeed: {error.message}\n")
+    except BaseException:
+        traceback.print_exc()  # nobody above could say it
+        raise
     finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         os._exit(code)  # not sys.exit: what the parent has open and registered is not the child's to end
 
 
-def _give(folder: Path, user: pwd.struct_passwd) -> None:
+def _become(user: pwd.struct_passwd) -> None:
     try:
-        mask = os.umask(0o022)  # the way to it has to be open to him
-        try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        finally:
-            os.umask(mask)
-        owner = folder.lstat().st_uid
-        if owner == user.pw_uid:
+        os.setsid()  # the terminal's signals come to root alone, who passes them on; and its terminal is not his to use
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    except OSError as error:
+        raise FwfeedError(f"cannot become user {USER}: {error.strerror}") from error
+    os.umask(0o022)  # a web server may serve the cache, and root's umask can be for root's eyes only
+    os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+
+
+def _give(folder: Path, ours: str, user: pwd.struct_passwd) -> None:
+    try:
+        _make(folder)
+        place = folder.resolve()
+        status = place.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if status.st_uid == user.pw_uid:
             return
-        if owner != 0:
-            message = f"{folder} belongs to user {owner}, and {USER} has to write there"
-            raise FwfeedError(message, f"chown -R {USER}: {folder}")
-        for each, _folders, files in os.walk(folder):
-            for name in (".", *files):
-                os.chown(Path(each, name), user.pw_uid, user.pw_gid, follow_symlinks=False)
+        if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            owner = f"belongs to user {status.st_uid}" if status.st_uid else "can be written by others"
+            raise FwfeedError(f"{folder} {owner}, and {USER} has to write there", f"chown -R {USER}: {folder}")
+        for path in sorted(place.rglob("*")):
+            relative = f"{path.relative_to(place)}{'/' if path.is_dir() and not path.is_symlink() else ''}"
+            if not re.fullmatch(ours, relative):
+                message = f"{path} is not of fwfeed, and {folder} would be given to user {USER} with all that it holds"
+                raise FwfeedError(message, "move it elsewhere, or name a folder in [paths] that is fwfeed's alone")
+        # from the leaves to the root: what is his already is not entered any more, as he could move a link in its place
+        for _path, folders, files, descriptor in os.fwalk(place, topdown=False):
+            for name in (*folders, *files):
+                os.chown(name, user.pw_uid, user.pw_gid, dir_fd=descriptor, follow_symlinks=False)
+        os.chown(place, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except OSError as error:
         raise FwfeedError(f"cannot give {folder} to user {USER}: {error.strerror}") from error
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that others can reach, whatever the umask."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.exists():
+            each.mkdir()
+            each.chmod(0o755)

@@ -94,7 +94,7 @@ def _entries(
         message = f"feed {source.name} is no longer in the configuration as it was when the candidate was compiled"
         raise FwfeedError(message, "run: fwfeed fetch")
     lines = raw.split(b"\n")
-    origin = origins(raw)
+    origin = origins(raw, source.url)
     for entry in feeds.parse(raw, feed=feed, file=str(path)).entries(family):
         if _overlap(entry[:2], span):
             file, line = origin(entry.line)

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fwfeed import gates
+from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Delta, OriginKey, Review, Verdict
@@ -25,6 +26,11 @@ def review(config: Config) -> Review:
     """Compare what is held with the accepted candidate; where nothing is, that candidate with what is installed."""
     state = Path(config.paths.state)
     held = candidates.find_held(state)
+    return _review(config, held, held or candidates.load(state))
+
+
+def _review(config: Config, held: Candidate | None, candidate: Candidate) -> Review:
+    state = Path(config.paths.state)
     if held is not None:
         accepted = candidates.find(state)
         return Review(
@@ -34,7 +40,6 @@ def review(config: Config) -> Review:
             parts=_parts(accepted, held),
             verdicts=tuple(gates.judge(accepted, held, config.gates)),
         )
-    candidate = candidates.load(state)
     store = Generations.below(state)
     current = generations.current(store.all(Path(config.paths.firewalld)))
     try:
@@ -57,12 +62,14 @@ def approve(config: Config, *, now: datetime) -> tuple[Verdict, ...] | None:
     From here on an apply takes these very sets. `promote` makes them the accepted ones.
     """
     state = Path(config.paths.state)
-    reviewed = review(config)
     held = candidates.find_held(state)
-    if held is None and not reviewed.verdicts:
+    candidate = held or candidates.load(state)
+    verdicts = _review(config, held, candidate).verdicts
+    if held is None and not verdicts:
         return None
-    candidates.approve(state, held or candidates.load(state), now)
-    return reviewed.verdicts
+    _require_recipe(config, candidate)
+    candidates.approve(state, candidate, now)
+    return verdicts
 
 
 def promote(config: Config, *, tell: Callable[[str], None]) -> None:
@@ -74,6 +81,7 @@ def promote(config: Config, *, tell: Callable[[str], None]) -> None:
             return
         if not candidates.is_approved(state, held):
             raise FwfeedError("another candidate is held by now than the one approved", "run: fwfeed diff")
+        _require_recipe(config, held)
         folder, target = candidates.held_folder(state), candidates.folder(state)
         # a crash can have left files there of what was held before, or half a file
         names = [source.name for source in held.sources if cache.held.has(source)]
@@ -89,6 +97,13 @@ def promote(config: Config, *, tell: Callable[[str], None]) -> None:
         staging.commit()
         files.remove_tree(folder)
         files.remove_tree(cache.held.root)
+
+
+def _require_recipe(config: Config, candidate: Candidate) -> None:
+    """Refuse what an apply would refuse, whoever approved it, while the accepted candidate is still there."""
+    if candidate.recipe != recipe(config):
+        message = "what is held was compiled for other settings of [set], [sources] or [[feed]] than there are now"
+        raise FwfeedError(message, "run: fwfeed fetch")
 
 
 def _apply_verdicts(config: Config, candidate: Candidate) -> tuple[Verdict, ...]:

@@ -24,6 +24,16 @@ def interruptible() -> AbstractContextManager[None]:
     return _handling(interrupt)
 
 
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Within the block, a stopping signal waits; the first one comes when the block has ended."""
+    came: list[int] = []
+    with _handling(lambda number, _frame: came.append(number)):
+        yield
+    if came:
+        signal.raise_signal(came[0])
+
+
 def undisturbed() -> AbstractContextManager[None]:
     """Within the block, the stopping signals do nothing."""
     return _handling(signal.SIG_IGN)

@@ -40,7 +40,14 @@ def _without_root(session: Session, run: Callable[[], int]) -> int:
     from fwfeed.store.candidates import folder
 
     paths = session.config.paths
-    return without_root(lambda: guarded(run), (Path(paths.cache), folder(Path(paths.state))))
+    scratch = r"\.[^/]+\.fwfeed-(new|old)"
+    kept = rf"\1|delegated-\1-extended-latest(\.md5)?|meta\.json|{scratch}"
+    made = rf"candidate\.json|delegations\.sqlite|{scratch}"
+    folders = {
+        Path(paths.cache): rf"(?:\.held/)?([a-z][a-z0-9-]{{0,30}})/({kept})?|\.held/",
+        folder(Path(paths.state)): rf"lock|refusals\.json|{made}|held/({made})?",
+    }
+    return without_root(lambda: guarded(run), folders)
 
 
 def _refresh(session: Session, *, show: bool) -> int:

@@ -84,6 +84,7 @@ def guarded(run: Callable[[], int]) -> int:
     """Run a command, say what went wrong, and return its exit code."""
     from fwfeed.signals import interruptible
 
+    code = int(ExitCode.DONE)
     try:
         with interruptible():
             code = run()
@@ -95,7 +96,7 @@ def guarded(run: Callable[[], int]) -> int:
             say(f"fwfeed: way out: {error.way_out}")
         code = error.code
     except BrokenPipeError:
-        code = ExitCode.DONE  # whoever was reading the result has seen enough
+        pass  # whoever was reading the result has seen enough
     except KeyboardInterrupt as error:
         say(f"fwfeed: interrupted{f' by {error}' if str(error) else ''}")
         code = ExitCode.FAILED

@@ -105,12 +105,14 @@ def _read_set(table: Table, feeds: list[Feed]) -> SetConfig:
         table.blame("countries", "names nobody, and include is empty: the set would be empty")
     if len(table.problems) == problems:
         for index, name in enumerate(names):
-            if name not in (*result.include, *result.exclude):
+            if name and name not in (*result.include, *result.exclude):
                 table.problems.append((f"feed[{index}].name", f"neither set.include nor set.exclude names {name!r}"))
     return result
 
 
 _FILTERS = {"regions": Format.AWS, "services": Format.AWS, "scopes": Format.GCP, "countries": Format.GEOFEED}
+
+_UNDATED = frozenset({Format.PLAIN, Format.GEOFEED})
 
 
 def _read_feeds(tables: list[Table]) -> list[Feed]:
@@ -131,6 +133,8 @@ def _read_feeds(tables: list[Table]) -> list[Feed]:
         for key, owner in _FILTERS.items():
             if getattr(feed, key) and kind is not owner:
                 table.blame(key, f'is a filter of format "{owner}", and this feed is "{kind}"')
+        if feed.max_age is not None and kind in _UNDATED:
+            table.blame("max_age", f'a "{kind}" file does not say of what day it is')
         if feed.name and any(feed.name == other.name for other in feeds):
             table.blame("name", f"{feed.name!r} is there twice")
         feeds.append(feed)
@@ -217,7 +221,7 @@ def _line_of(text: str, key: str) -> int:
             if header[1] == "[[":
                 current = f"{header[2]}[{arrays[header[2]]}]"
                 arrays[header[2]] += 1
-            if current == key:
+            if key in (current, header[2]):
                 return number
             table = number if current == wanted else table
         elif current == wanted and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):

@@ -18,7 +18,7 @@ from fwfeed.errors import FeedRefused
 from fwfeed.feeds import Feed, Format
 from fwfeed.fetch import local
 from fwfeed.fetch.deadline import Deadline
-from fwfeed.fetch.local import origin, origins
+from fwfeed.fetch.local import origins
 from fwfeed.fetch.packing import Digests, digest, split_packing
 from fwfeed.fetch.packing import unpack as unpack_file
 from fwfeed.fetch.parts import Arrival, FileSink, Mismatch, Missing, Sink, Slip, Validators
@@ -34,7 +34,6 @@ __all__ = [
     "deliver",
     "digest",
     "orders",
-    "origin",
     "origins",
     "parse_checksum",
     "split_packing",

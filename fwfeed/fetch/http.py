@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from fwfeed import __version__
-from fwfeed.errors import FeedRefused
+from fwfeed.errors import FeedRefused, printable
 from fwfeed.fetch.deadline import Deadline
 from fwfeed.fetch.parts import NETWORK, Arrival, Missing, Sink, Validators
 
@@ -77,6 +77,8 @@ class Browser:
                         raise TimeoutError
                     return arrival
             except _Passing as fault:
+                if self._deadline.over:
+                    raise self._late(url) from fault
                 backoff = min(_LONGEST_BACKOFF, _BACKOFF_SECONDS * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311 - no secret
                 pause = max(fault.after, backoff)
                 if attempt == self._retries:
@@ -94,15 +96,18 @@ class Browser:
             yield
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if self._deadline.over:
-                message = f"{url}: not done within {self._deadline.seconds:g} s"
-                raise FeedRefused(message, "raise sources.deadline, or name a mirror in [sources] mirrors") from None
+                raise self._late(url) from None
             causes = list(_causes(error))
-            if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            if any(map(_is_of_certificate, causes)):
                 way_out = "see that this host's clock is right, and that it trusts the server (REQUESTS_CA_BUNDLE)"
                 raise FeedRefused(f"{url}: {_reason(causes)}", way_out) from None
             if any(isinstance(cause, ValueError) for cause in causes):  # a URL, perhaps a redirect's, that is none
                 raise FeedRefused(f"{url}: {_reason(causes)}", NETWORK) from None
             raise _Passing(f"{url}: {_reason(causes)}") from None
+
+    def _late(self, url: str) -> FeedRefused:
+        message = f"{url}: not done within {self._deadline.seconds:g} s"
+        return FeedRefused(message, "raise sources.deadline, or name a mirror in [sources] mirrors")
 
     def _once(
         self, url: str, to: Sink, cap: int, known: Validators | None, seen: Callable[[int, int], None]
@@ -276,6 +281,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = inner if isinstance(inner, BaseException) else None
 
 
+def _is_of_certificate(cause: BaseException) -> bool:
+    # urllib3 1.26 has an error of its own for another host's certificate
+    return isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError"
+
+
 def _reason(causes: list[BaseException]) -> str:
     """Say what a person can act on: the innermost cause."""
     cause = causes[-1]
@@ -292,5 +302,4 @@ def _reason(causes: list[BaseException]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return what of a server's words is fit for a terminal and a log."""
-    return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])
+    return printable(text.strip()[:200])

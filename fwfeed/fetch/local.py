@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import os
+import re
+import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
 
 from fwfeed.errors import FeedRefused
 from fwfeed.fetch.parts import Arrival, Missing, Sink, Validators
@@ -16,6 +19,7 @@ from fwfeed.fetch.parts import Arrival, Missing, Sink, Validators
 _CHUNK = 1 << 20
 _FILES = 1000
 _MARK = b"# of file "
+_IS_MARK = re.compile(rb"(?m)^# of file ([!-~]{1,1000})$")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -28,46 +32,59 @@ def get(url: str, to: Sink, cap: int, known: Validators | None, *, folders: bool
     path = Path(unquote(urlsplit(url).path))
     with _explained(url):
         pieces = _folder if folders and path.is_dir() else _file
-        sha256 = hashlib.sha256()
-        size = 0
-        for piece in pieces(path):
-            size += len(piece)
-            if size > cap:
-                raise FeedRefused(f"{url}: more than {cap:,} bytes", "this is not the file it should be; check the URL")
-            sha256.update(piece)
-    validators = Validators(etag=sha256.hexdigest(), last_modified="")
-    if validators == known:
-        return None
-    with _explained(url):
-        for piece in pieces(path):  # once more: what is known already must not be written
-            to.write(piece)
-    return Arrival(validators=validators, whole=True)
+
+        def passed(take: Callable[[bytes], None]) -> Validators:
+            sha256 = hashlib.sha256()
+            size = 0
+            for piece in pieces(path):
+                size += len(piece)
+                if size > cap:
+                    way_out = "this is not the file it should be; check the URL"
+                    raise FeedRefused(f"{url}: more than {cap:,} bytes", way_out)
+                sha256.update(piece)
+                take(piece)
+            return Validators(etag=sha256.hexdigest(), last_modified="")
+
+        if passed(lambda _piece: None) == known:
+            return None
+        # once more, as what is known already must not be written; it can have changed in between
+        return Arrival(validators=passed(to.write), whole=True)
 
 
-def origin(raw: bytes, line: int) -> tuple[str, int]:
-    """Return which file of a folder a line of what `get` wrote comes from, and its line there; "" for no folder."""
-    return origins(raw)(line)
+def origins(raw: bytes, url: str) -> Callable[[int], tuple[str, int]]:
+    """Return what tells which file of a folder a line of what `get` wrote comes from, and its line there.
 
-
-def origins(raw: bytes) -> Callable[[int], tuple[str, int]]:
-    """Return `origin` for many lines of the same."""
-    if not raw.startswith(_MARK):
-        return lambda line: ("", line)
-    marks = [(number, text) for number, text in enumerate(raw.split(b"\n"), 1) if text.startswith(_MARK)]
+    "" stands for no folder. Only what is under a file:// URL can be one: anybody can write what looks like a mark.
+    """
+    found = _IS_MARK.finditer(raw) if url.startswith("file://") and _IS_MARK.match(raw) else iter(())
+    marks: list[tuple[int, str]] = []
+    line, position = 1, 0
+    for mark in found:
+        line += raw.count(b"\n", position, mark.start())
+        position = mark.start()
+        marks.append((line, unquote(mark[1].decode())))
 
     def find(line: int) -> tuple[str, int]:
-        if line == 0:  # the file as a whole
-            return "", 0
-        start, text = marks[bisect_left(marks, (line,)) - 1]
-        return str(ast.literal_eval(text.removeprefix(_MARK).decode().strip())), line - start
+        if line == 0 or not marks:  # the file as a whole
+            return "", line
+        start, name = marks[bisect_left(marks, (line,)) - 1]
+        return name, line - start
 
     return find
 
 
 def _file(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with _open(path) as file:
         while piece := file.read(_CHUNK):
             yield piece
+
+
+def _open(path: Path) -> BinaryIO:
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # a pipe would keep us waiting
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise FeedRefused(f"{path}: not a regular file", "correct the URL in the configuration")
 
 
 def _folder(path: Path) -> Iterator[bytes]:
@@ -75,7 +92,7 @@ def _folder(path: Path) -> Iterator[bytes]:
     if len(names) > _FILES:
         raise FeedRefused(f"{path}: more than {_FILES} files", "name a folder of lists alone")
     for name in names:
-        yield _MARK + f"{name!a}\n".encode()
+        yield _MARK + quote(name).encode() + b"\n"
         last = b"\n"
         for last in _list(path / name):
             yield last
@@ -86,7 +103,7 @@ def _folder(path: Path) -> Iterator[bytes]:
 def _list(path: Path) -> Iterator[bytes]:
     """Yield a list without its byte order mark, and with no comment that looks like a mark of ours."""
     last = b"\n"
-    with path.open("rb") as file:
+    with _open(path) as file:
         if file.read(len(_BOM)) != _BOM:
             file.seek(0)
         while piece := file.read(_CHUNK) + file.readline(_CHUNK):

@@ -99,8 +99,6 @@ def _pieces(packed: IO[bytes], suffix: str) -> Iterator[bytes]:
         return
     block = packed.read(_CHUNK)
     for _ in range(_STREAMS):
-        if not block:
-            return
         unpacker = UNPACKERS[suffix]()
         while True:
             try:
@@ -114,4 +112,6 @@ def _pieces(packed: IO[bytes], suffix: str) -> Iterator[bytes]:
             if not block and not piece:
                 raise ValueError(f"the {suffix} data ends too early")
         block = unpacker.unused_data or packed.read(_CHUNK)
+        if not block:
+            return
     raise ValueError(f"more than {_STREAMS} {suffix} streams")

@@ -147,9 +147,10 @@ class _Refresh:
     def _is_compiled(self, kept: list[Accepted]) -> bool:
         """Return whether the candidate is what these files give."""
         previous = self._previous
-        if previous is None or previous.recipe != self._recipe or not delegations.path(self._state).exists():
+        if previous is None or previous.recipe != self._recipe:
             return False
-        return {(s.name, s.sha256) for s in previous.sources} == {(k.source.name, k.source.sha256) for k in kept}
+        same = {(s.name, s.sha256) for s in previous.sources} == {(k.source.name, k.source.sha256) for k in kept}
+        return same and delegations.is_of(delegations.path(self._state), previous.sources)
 
     def _unchanged(self) -> Refreshed:
         return Refreshed(candidate=self._previous, changed=False, held=None, verdicts=(), stale=())

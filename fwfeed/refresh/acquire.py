@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fwfeed import gates
+from fwfeed.compile import Selection, recipe
 from fwfeed.config import Config
-from fwfeed.errors import FeedRefused
+from fwfeed.errors import FeedRefused, FwfeedError, printable
 from fwfeed.fetch import Deadline, Delivery, Digests, FileSink, Mismatch, Order, deliver, split_packing, unpack
 from fwfeed.model import Gate, Source, Verdict
 from fwfeed.refresh.reading import Reading, read
+from fwfeed.signals import deferred
 from fwfeed.store import files
 from fwfeed.store.cache import Accepted, Cache
 
@@ -91,9 +93,10 @@ def acquire(
                         yield outcome
                         del outcome  # what it holds is large, and the next one is coming
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for errand in running.values():
-                errand.cut()
+            with deferred():  # a second signal must not keep us from cutting what the pool would wait for
+                for errand in running.values():
+                    errand.cut()
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Errand:
@@ -163,6 +166,11 @@ class _Errand:
                 self._deadline = Deadline(self._deadline.seconds)
                 return None
             self._reasons.append(refusal)
+        except FwfeedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug that one server can reach must not keep the others' files out
+            message = f"{self._urls[0]}: fwfeed failed on it: {type(error).__name__}: {printable(str(error)[:200])}"
+            self._reasons.append(FeedRefused(message, "this is a bug of fwfeed's: please report it, with the file"))
         self._urls.pop(0)
         self._again = False
         self._deadline = Deadline(self._deadline.seconds)
@@ -194,6 +202,7 @@ class _Errand:
         )
         self._require(delivery.url, gates.judge_order(source, accepted, self._now))
         self._require(delivery.url, gates.judge_age(source, self._max_age, self._now))
+        reading.select(Selection(recipe(self._config)))  # what has no bounds must not cost us the other locations
         accepted_now = Accepted(source=source, validators=delivery.validators)
         return Fresh(Arrived(accepted_now, scratch, digests), reading)
 

@@ -12,7 +12,7 @@ from fwfeed.compile import Selection
 from fwfeed.config import REGISTRY_URLS, Config
 from fwfeed.errors import ParseError
 from fwfeed.feeds import Feed
-from fwfeed.fetch import origin
+from fwfeed.fetch import origins
 from fwfeed.model import Listing, Snapshot
 from fwfeed.store import files
 
@@ -62,7 +62,7 @@ def read(name: str, path: Path, config: Config, *, called: str) -> Reading:
     try:
         return Reading((feed, feeds.parse(raw, feed=feed, file=called)))
     except ParseError as error:
-        file, line = origin(raw, error.line)
+        file, line = origins(raw, feed.url)(error.line)
         if not file:
             raise
         text = error.message.removeprefix(f"{called}:{error.line}: ")

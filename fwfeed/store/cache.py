@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from fwfeed.config import REGISTRY_URLS
+from fwfeed.errors import FwfeedError
 from fwfeed.fetch import Digests, Validators, digest, file_name
 from fwfeed.model import Source
 from fwfeed.store import files
@@ -45,13 +46,13 @@ class Cache:
 
     def accepted(self, name: str) -> Accepted | None:
         """Return what is known of the accepted file of a registry or feed, None where it is not there unharmed."""
-        meta = files.read_untrusted(self._meta(name), _META_CAP)
         path = self.path(name)
-        if meta is None or not path.exists():
-            return None
         try:
-            found = _load(name, meta)
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            meta = files.read_untrusted(self._meta(name), _META_CAP)
+            found = None if meta is None else _load(name, meta)
+        except (FwfeedError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return None  # and the next refresh that accepts the file mends it
+        if found is None or not path.is_file():
             return None
         with files.explained("read", path), path.open("rb") as file:
             return found if digest(file).sha256 == found.source.sha256 else None

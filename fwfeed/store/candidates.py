@@ -13,7 +13,7 @@ from fwfeed.model import Candidate, Refusal
 from fwfeed.store import files
 
 NAME = "candidate.json"
-_SIZE_CAP = 64 << 20
+_SIZE_CAP = 20 << 20  # 2 x 200,000 of the longest prefixes are 14.6 MB
 _REFUSALS_CAP = 1 << 20
 _APPROVAL_CAP = 1 << 12
 
@@ -77,11 +77,12 @@ def refusals(state: Path) -> tuple[Refusal, ...]:
 
 def record_refusals(state: Path, found: dict[str, str], now: datetime) -> None:
     """Keep why files were refused, by name, and since when; nothing is written where nothing is new."""
+    before: tuple[Refusal, ...] | None
     try:
         before = refusals(state)
-    except FwfeedError:
-        before = ()
-    since = {refusal.name: refusal.since for refusal in before}
+    except FwfeedError:  # damaged: it is about to be replaced
+        before = None
+    since = {refusal.name: refusal.since for refusal in before or ()}
     after = tuple(
         Refusal(name=name, reason=_made_printable(reason), since=since.get(name, now))
         for name, reason in sorted(found.items())

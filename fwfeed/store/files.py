@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from fwfeed.errors import FwfeedError
+from fwfeed.signals import deferred
 
 FOLDER_MODE = 0o755
 FILE_MODE = 0o644
@@ -128,6 +129,10 @@ class Staging:
 
     def commit(self) -> None:
         """Put all files in their places, in the order they were asked for, durably; or none, when one cannot be."""
+        with deferred():
+            self._commit()
+
+    def _commit(self) -> None:
         done: list[Path] = []
         try:
             for path, scratch in self._assigned.items():
@@ -141,14 +146,16 @@ class Staging:
         except BaseException:
             for path in done:
                 kept = _kept(path)
-                if os.path.lexists(kept):
-                    kept.replace(path)
-                else:
-                    path.unlink()
+                with explained("put back", path):
+                    if os.path.lexists(kept):
+                        kept.replace(path)
+                    else:
+                        path.unlink()
             raise
         finally:
             for path in self._assigned:
-                _kept(path).unlink(missing_ok=True)
+                with suppress(OSError):
+                    _kept(path).unlink(missing_ok=True)
         self._assigned.clear()
 
 

@@ -258,16 +258,18 @@ def test_a_set_that_shrinks_too_much_is_held(lab: World) -> None:
     lab.publish("apnic|JP|ipv4|192.0.2.0|128|20110811|assigned|A3")
     assert lab.fwfeed("update").returncode == 0
     lab.publish()
+    lab.configure(gates='max_shrink = "50%"')
     assert lab.fwfeed("fetch").returncode == 0
+    lab.configure()
     before = lab.snapshot()
     held = lab.fwfeed("apply")
     assert held.returncode == 3
-    assert "IPv4 would shrink by 33.3%, from 384 to 256 addresses; allowed is 10.0%" in held.stderr
+    assert "IPv4: the set would shrink by 33.3%, from 384 to 256 addresses; allowed is 10.0%" in held.stderr
     assert "HELD by gate max_shrink" in lab.fwfeed("render", "--dry-run").stdout
     assert lab.snapshot() == before
     assert "192.0.2.0/25" in lab.kernel_set("JP")
 
-    lab.configure(gates='max_shrink = "50%"')
+    assert lab.fwfeed("approve").returncode == 0
     assert lab.fwfeed("apply").returncode == 0
     assert lab.kernel_set("JP") == {"198.51.100.0/24"}
 

@@ -24,7 +24,7 @@ from fwfeed import cli
 from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.fetch import file_name
-from fwfeed.model import Candidate
+from fwfeed.model import Candidate, Source
 from fwfeed.prefixes import Family, Prefix, parse_prefix
 from fwfeed.render import TEMPLATES
 
@@ -197,10 +197,22 @@ def candidate(
     ipv6: Sequence[str] = ("2001:db8:1::/48", "2001:db8:3::/49"),
 ) -> Candidate:
     """Return a candidate made by hand for a configuration."""
+    wanted = recipe(config)
     return Candidate(
         compiled=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        recipe=recipe(config),
-        sources=(),
+        recipe=wanted,
+        sources=tuple(
+            Source(
+                name=name,
+                url=f"https://example.net/{name}",
+                serial=1,
+                end_date=date(2026, 1, 1),
+                sha256="0" * 64,
+                records=1,
+                taken=1,
+            )
+            for name in sorted({*wanted.registries, *wanted.feed_names})
+        ),
         parts=(),
         ipv4=prefixes(ipv4, Family.IPV4),
         ipv6=prefixes(ipv6, Family.IPV6),

@@ -37,7 +37,7 @@ CORE = (
 )
 EDGES: Mapping[str, frozenset[str]] = {
     "fetch": frozenset(),
-    "store": frozenset({"fetch"}),  # the cache takes a Delivery
+    "store": frozenset({"fetch", "signals"}),  # the cache takes what was fetched; a commit is not to be interrupted
     "process": frozenset(),
     "firewalld": frozenset({"process"}),
     "sessions": frozenset(),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -48,6 +50,24 @@ CANDIDATE = Candidate(
             records=1,
             taken=1,
         ),
+        Source(
+            name="arin",
+            url="https://example.net/delegated-arin-extended-latest",
+            serial=1539403200,
+            end_date=date(2018, 10, 12),
+            sha256="89abcdef01234567" * 4,
+            records=3,
+            taken=0,
+        ),
+        Source(
+            name="cloud",
+            url="https://example.net/ip-ranges.json",
+            serial=1539403200,
+            end_date=date(2018, 10, 12),
+            sha256="76543210fedcba98" * 4,
+            records=2,
+            taken=1,
+        ),
     ),
     parts=(
         Part(source="apnic", term="JP", excluded=False, family=Family.IPV4, prefixes=2, addresses=512),
@@ -81,7 +101,7 @@ def test_a_candidate_is_read_back_as_it_was_written() -> None:
 
 
 def test_a_candidate_of_nothing_is_read_back() -> None:
-    nothing = replace(CANDIDATE, sources=(), parts=(), ipv4=(), ipv6=())
+    nothing = replace(CANDIDATE, parts=(), ipv4=(), ipv6=())
     assert load(dump(nothing), file=FILE) == nothing
 
 
@@ -128,8 +148,8 @@ candidates = st.builds(
     ),
     recipe=st.builds(
         Recipe,
-        registries=st.lists(names, max_size=3).map(tuple),
-        countries=st.lists(names, max_size=3).map(tuple),
+        registries=st.lists(st.sampled_from(["afrinic", "apnic", "arin"]), unique=True).map(tuple),
+        countries=st.lists(st.sampled_from(["JP", "DE", "EU"]), max_size=3).map(tuple),
         feeds=st.just(("office plain",)),
         include=terms,
         exclude=terms,
@@ -145,6 +165,7 @@ candidates = st.builds(
             records=numbers,
             taken=numbers,
         ),
+        min_size=1,
         max_size=3,
     ).map(tuple),
     parts=st.lists(
@@ -161,6 +182,14 @@ candidates = st.builds(
     ).map(tuple),
     ipv4=prefixes(Family.IPV4),
     ipv6=prefixes(Family.IPV6),
+).map(
+    lambda drawn: replace(
+        drawn,
+        sources=tuple(
+            replace(source, name=name)
+            for name, source in zip((*drawn.recipe.registries, "office"), cycle(drawn.sources), strict=False)
+        ),
+    )
 )
 
 
@@ -427,3 +456,55 @@ def test_one_altered_byte_is_refused_or_gives_another_sound_candidate(data: st.D
 
 def test_a_recipe_goes_through_json_unchanged() -> None:
     assert recipe_from_json(recipe_to_json(CANDIDATE.recipe)) == CANDIDATE.recipe
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("recipe", "registries", 0), "/etc/shadow"),
+        (("recipe", "registries", 0), "iana"),
+        (("recipe", "registries", 1), "apnic"),
+        (("recipe", "countries", 0), "jp"),
+        (("recipe", "countries", 0), "JPN"),
+        (("recipe", "countries", 0), "../"),
+        (("recipe", "feeds", 1), "../office plain"),
+        (("recipe", "feeds", 1), "apnic plain"),
+        (("sources", 0, "name"), "/etc/shadow"),
+        (("sources", 0, "name"), "office"),
+        (("sources", 1, "name"), ".held"),
+    ],
+    ids=str,
+)
+def test_names_that_no_configuration_can_have_are_refused(path: tuple[str | int, ...], value: str) -> None:
+    refused(put(path, value))
+
+    def change(document: Any) -> None:
+        at(document, path)[path[-1]] = value
+        document["sources"][0]["name"] = value.split(" ", maxsplit=1)[0]
+
+    refused(tampered(change))
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_every_registry_and_feed_has_one_source(index: int) -> None:
+    assert "are not the registries and feeds" in refused(tampered(lambda document: document["sources"].pop(index)))
+    twice = tampered(lambda document: document["sources"].append(document["sources"][index]))
+    assert "are not the registries and feeds" in refused(twice)
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,", b'"",'])
+def test_more_values_than_fwfeed_writes_are_refused_before_they_are_made(piece: bytes) -> None:
+    raw = b'{"format":2,"x":[' + piece * 700_000 + b"0]}"
+    tracemalloc.start()
+    assert "more values than fwfeed writes" in refused(raw)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_the_longest_message_is_short() -> None:
+    assert len(refused(put(("compiled",), "x" * 100_000))) < 500
+
+
+def test_more_prefixes_than_a_set_may_have_are_refused() -> None:
+    message = refused(tampered(lambda document: document.update(ipv4=["192.0.2.0/24"] * 200_001)))
+    assert "more than 200,000 IPv4 prefixes" in message

@@ -26,30 +26,63 @@ from fwfeed.config import (
     parse,
 )
 from fwfeed.errors import ConfigError, ExitCode
+from fwfeed.feeds import Feed, Format
 from tests.unit.builders import to_toml
 
 EVERYTHING = """\
 [set]
 name = "EAST"
 countries = ["KR", "TW"]
-include = ["192.0.2.0/24", "2001:DB8::/32", "198.51.100.7"]
-exclude = ["special-purpose", "192.0.2.128/25"]
+include = ["192.0.2.0/24", "2001:DB8::/32", "198.51.100.7", "office", "isp", "isp-all"]
+exclude = ["special-purpose", "192.0.2.128/25", "aws-tokyo", "gcp-tokyo"]
 
 [sources]
 registries = ["ripencc", "apnic"]
 mirrors = ["https://mirror.example/{registry}", "file:///srv/rir"]
 checksum = "optional"
 max_age = "36h"
+deadline = "90s"
+retries = 0
 [sources.afrinic]
 url = "https://example.org/afrinic"
 [sources.apnic]
 url = "file:///srv/apnic.gz"
 [sources.arin]
-url = "https://example.org/arin"
+url = "http://example.org/arin"
 [sources.lacnic]
 url = "https://example.org/lacnic"
 [sources.ripencc]
 url = "https://example.org/ripencc.xz"
+
+[[feed]]
+name = "office"
+url = "file:///etc/fwfeed/lists.d"
+max_age = "off"
+
+[[feed]]
+name = "aws-tokyo"
+url = "https://example.org/ip-ranges.json"
+format = "aws"
+regions = ["ap-northeast-1", "GLOBAL"]
+services = ["EC2"]
+max_age = "30d"
+
+[[feed]]
+name = "gcp-tokyo"
+url = "https://example.org/cloud.json"
+format = "gcp"
+scopes = ["asia-northeast1"]
+
+[[feed]]
+name = "isp"
+url = "http://example.org/geofeed.csv.gz"
+format = "geofeed"
+
+[[feed]]
+name = "isp-all"
+url = "https://example.org/geofeed.csv"
+format = "geofeed"
+countries = ["JP"]
 
 [outbound]
 action = "off"
@@ -67,6 +100,7 @@ foreign_services = ["smtp", "http"]
 [gates]
 max_shrink = "2.5%"
 max_growth = "300%"
+max_space = "12.5%"
 
 [paths]
 cache = "/srv/cache"
@@ -104,7 +138,10 @@ def test_an_empty_text_gives_the_defaults_of_the_design() -> None:
     )
     assert config.inbound.action is Inbound.OFF
     assert config.inbound.foreign_services == ()
-    assert config.gates == GatesConfig(max_shrink=Fraction(1, 10), max_growth=Fraction(1, 4))
+    assert config.sources.deadline == timedelta(minutes=10)
+    assert config.sources.retries == 3
+    assert config.feeds == ()
+    assert config.gates == GatesConfig(max_shrink=Fraction(1, 10), max_growth=Fraction(1, 4), max_space=Fraction(6, 10))
     assert config.paths == PathsConfig(
         cache="/var/cache/fwfeed",
         state="/var/lib/fwfeed",
@@ -119,27 +156,58 @@ def test_every_key_is_read() -> None:
         set=SetConfig(
             name="EAST",
             countries=("KR", "TW"),
-            include=("192.0.2.0/24", "2001:db8::/32", "198.51.100.7/32"),
-            exclude=("special-purpose", "192.0.2.128/25"),
+            include=("192.0.2.0/24", "2001:db8::/32", "198.51.100.7/32", "office", "isp", "isp-all"),
+            exclude=("special-purpose", "192.0.2.128/25", "aws-tokyo", "gcp-tokyo"),
         ),
         sources=SourcesConfig(
             registries=("ripencc", "apnic"),
             mirrors=("https://mirror.example/{registry}", "file:///srv/rir"),
             checksum=Checksum.OPTIONAL,
             max_age=timedelta(hours=36),
+            deadline=timedelta(seconds=90),
+            retries=0,
             urls={
                 "afrinic": "https://example.org/afrinic",
                 "apnic": "file:///srv/apnic.gz",
-                "arin": "https://example.org/arin",
+                "arin": "http://example.org/arin",
                 "lacnic": "https://example.org/lacnic",
                 "ripencc": "https://example.org/ripencc.xz",
             },
+        ),
+        feeds=(
+            Feed(name="office", url="file:///etc/fwfeed/lists.d", format=Format.PLAIN),
+            Feed(
+                name="aws-tokyo",
+                url="https://example.org/ip-ranges.json",
+                format=Format.AWS,
+                regions=("ap-northeast-1", "GLOBAL"),
+                services=("EC2",),
+                max_age=timedelta(days=30),
+            ),
+            Feed(
+                name="gcp-tokyo",
+                url="https://example.org/cloud.json",
+                format=Format.GCP,
+                scopes=("asia-northeast1",),
+            ),
+            Feed(
+                name="isp",
+                url="http://example.org/geofeed.csv.gz",
+                format=Format.GEOFEED,
+                countries=("KR", "TW"),
+            ),
+            Feed(
+                name="isp-all",
+                url="https://example.org/geofeed.csv",
+                format=Format.GEOFEED,
+                countries=("JP",),
+            ),
         ),
         outbound=OutboundConfig(action=Outbound.OFF, prefix="OUT & ABOUT ", limit="100/h", forwarded=False),
         inbound=InboundConfig(
             action=Inbound.RESTRICT, prefix="IN ", limit=None, services=("ssh",), foreign_services=("smtp", "http")
         ),
-        gates=GatesConfig(max_shrink=Fraction(25, 1000), max_growth=Fraction(3)),
+        gates=GatesConfig(max_shrink=Fraction(25, 1000), max_growth=Fraction(3), max_space=Fraction(1, 8)),
         paths=PathsConfig(
             cache="/srv/cache",
             state="/srv/state",
@@ -153,7 +221,11 @@ def test_every_key_is_read() -> None:
 def test_the_text_with_every_key_changes_every_value() -> None:
     # so that a key added to the schema cannot be forgotten in the test above
     config, default = parse(EVERYTHING, file="fwfeed.toml"), Config()
+    for key in fields(Feed):
+        assert len({getattr(feed, key.name) for feed in config.feeds}) > 1, f"feed.{key.name}"
     for table in fields(Config):
+        if table.name == "feeds":
+            continue
         read, usual = getattr(config, table.name), getattr(default, table.name)
         assert is_dataclass(read)
         for key in fields(read):
@@ -180,14 +252,14 @@ def test_the_text_with_every_key_changes_every_value() -> None:
             "[set]\ninclude = ['192.0.2.0/33']",
             (
                 "fwfeed.toml:2: set.include[0]: '192.0.2.0/33' is neither an address, a CIDR, "
-                "nor the group special-purpose"
+                "the group special-purpose, nor the name of a [[feed]]"
             ),
         ),
         (
             "[set]\ninclude = ['special-purpos']",
             (
                 "fwfeed.toml:2: set.include[0]: 'special-purpos' is neither an address, a CIDR, "
-                "nor the group special-purpose"
+                "the group special-purpose, nor the name of a [[feed]]; did you mean special-purpose?"
             ),
         ),
         (
@@ -243,7 +315,10 @@ def test_the_text_with_every_key_changes_every_value() -> None:
         ),
         (
             "[sources]\nmirrors = ['http://example.org']",
-            "fwfeed.toml:2: sources.mirrors[0]: 'http://example.org' is not a URL of https://host/... or file:///path",
+            (
+                "fwfeed.toml:2: sources.mirrors[0]: 'http://example.org' is not https: "
+                "anybody on the way could put another file in its place"
+            ),
         ),
         (
             "[sources.arin]\nurl = 'ftp://example.org/x'",
@@ -254,6 +329,22 @@ def test_the_text_with_every_key_changes_every_value() -> None:
             "[sources]\nmax_age = '7 days'",
             'fwfeed.toml:2: sources.max_age: \'7 days\' is not a time like "36h" or "7d", nor "off"',
         ),
+        *(
+            (
+                f"[sources]\ndeadline = '{text}'",
+                f'fwfeed.toml:2: sources.deadline: {text!r} is not a time like "30s" or "10m", up to a day',
+            )
+            for text in ("0s", "off", "10", "1d", "86401s", "1441m", "25h", "1.5h", "-1s", "100000s")
+        ),
+        ("[sources]\ndeadline = 600", "fwfeed.toml:2: sources.deadline: must be text, not a number"),
+        *(
+            (f"[sources]\nretries = {number}", f"fwfeed.toml:2: sources.retries: {number} is not a number from 0 to 10")
+            for number in (-1, 11, 9999999999)
+        ),
+        ("[sources]\nretries = '3'", "fwfeed.toml:2: sources.retries: must be a whole number, not text"),
+        ("[sources]\nretries = 3.0", "fwfeed.toml:2: sources.retries: must be a whole number, not a number"),
+        ("[sources]\nretries = true", "fwfeed.toml:2: sources.retries: must be a whole number, not true or false"),
+        ("[gates]\nmax_space = '60'", "fwfeed.toml:2: gates.max_space: '60' is not a percentage like \"10%\""),
         ("[outbound]\naction = 'drop'", "fwfeed.toml:2: outbound.action: 'drop' is none of off, log"),
         (
             "[outbound]\nlimit = '10'",
@@ -306,7 +397,236 @@ def test_a_toml_error_has_its_line(text: str, line: int) -> None:
 
 
 def test_an_array_of_tables_that_is_unknown_has_its_line() -> None:
-    assert problem_of("[set]\nname = 'JP'\n[[feed]]\nname = 'x'\n") == "fwfeed.toml:3: feed: unknown key"
+    assert problem_of("[set]\nname = 'JP'\n[[bogus]]\nname = 'x'\n") == "fwfeed.toml:3: bogus: unknown key"
+
+
+@pytest.mark.parametrize(("text", "length"), [("1s", 1), ("30s", 30), ("10m", 600), ("86400s", 86400), ("24h", 86400)])
+def test_a_deadline_is_up_to_a_day(text: str, length: int) -> None:
+    assert parse(f"[sources]\ndeadline = '{text}'", file="f").sources.deadline == timedelta(seconds=length)
+
+
+@pytest.mark.parametrize("number", [0, 1, 10])
+def test_retries_are_up_to_ten(number: int) -> None:
+    assert parse(f"[sources]\nretries = {number}", file="f").sources.retries == number
+
+
+FEED = """\
+[set]
+include = ["office"]
+
+[[feed]]
+name = "office"
+url = "https://example.org/list"
+"""
+
+
+def feeds_of(text: str) -> tuple[Feed, ...]:
+    return parse(text, file="fwfeed.toml").feeds
+
+
+def test_a_feed_needs_no_more_than_a_name_and_a_url() -> None:
+    assert feeds_of(FEED) == (Feed(name="office", url="https://example.org/list", format=Format.PLAIN),)
+
+
+@pytest.mark.parametrize("key", ["include", "exclude"])
+def test_a_feed_is_named_in_include_or_exclude(key: str) -> None:
+    config = parse(FEED.replace("include", key), file="f")
+    assert getattr(config.set, key) == ("office",)
+
+
+def test_feeds_alone_are_a_set() -> None:
+    assert parse(FEED.replace("[set]", "[set]\ncountries = []"), file="f").set.include == ("office",)
+
+
+@pytest.mark.parametrize("name", ["a", "a-1", "x" * 31])
+def test_the_names_that_a_feed_can_have(name: str) -> None:
+    assert feeds_of(FEED.replace("office", name))[0].name == name
+
+
+@pytest.mark.parametrize("url", ["http://example.org/list", "http://192.0.2.1:8080/", "https://[2001:db8::1]/list.gz"])
+def test_a_url_of_its_own_may_be_http_for_a_feed_and_for_a_registry(url: str) -> None:
+    # whoever spells it out for this one source knows; a mirror stands for all of them
+    assert feeds_of(FEED.replace("https://example.org/list", url))[0].url == url
+    assert parse(f"[sources.apnic]\nurl = '{url}'", file="f").sources.urls["apnic"] == url
+
+
+NO_URL = "is not a URL of https://host/... or file:///path"
+
+
+def test_a_geofeed_that_names_no_countries_is_asked_for_those_of_the_set() -> None:
+    geofeed = f"{FEED}format = 'geofeed'\n"
+    assert feeds_of(geofeed)[0].countries == ("JP",)
+    assert feeds_of(geofeed.replace("[set]", "[set]\ncountries = ['KR', 'TW']"))[0].countries == ("KR", "TW")
+    assert feeds_of(f"{geofeed}countries = ['DE']")[0].countries == ("DE",)
+    assert feeds_of(FEED)[0].countries == ()
+
+
+def test_a_feed_is_described_by_what_decides_which_of_its_addresses_are_taken() -> None:
+    assert [feed.description for feed in feeds_of(EVERYTHING)] == [
+        "office plain",
+        "aws-tokyo aws regions=ap-northeast-1,GLOBAL services=EC2",
+        "gcp-tokyo gcp scopes=asia-northeast1",
+        "isp geofeed countries=KR,TW",
+        "isp-all geofeed countries=JP",
+    ]
+    moved = EVERYTHING.replace("https://example.org/cloud.json", "file:///cloud.json").replace('"30d"', '"31d"')
+    assert [feed.description for feed in feeds_of(moved)] == [feed.description for feed in feeds_of(EVERYTHING)]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (('name = "office"\n', ""), ["4: feed[0].name: is missing"]),
+        (('url = "https://example.org/list"\n', ""), ["4: feed[0].url: is missing"]),
+        ((FEED[FEED.index("name") :], ""), ["4: feed[0].name: is missing", "4: feed[0].url: is missing"]),
+        (('"office"\nurl', "5\nurl"), ["5: feed[0].name: must be text, not a number"]),
+        (("url = ", "uri = "), ["4: feed[0].url: is missing", "6: feed[0].uri: unknown key; did you mean url?"]),
+        (
+            ("https:", "ftp:"),
+            ["6: feed[0].url: 'ftp://example.org/list' is not a URL of https://host/... or file:///path"],
+        ),
+        (
+            ("https://example.org/list", "file:///"),
+            [f"6: feed[0].url: 'file:///' {NO_URL}"],
+        ),
+        (
+            ('[set]\ninclude = ["office"]', "[set]\n"),
+            ["5: feed[0].name: neither set.include nor set.exclude names 'office'"],
+        ),
+        (("[[feed]]", "[feed]"), ["4: feed: must be an array of tables, [[feed]]"]),
+    ],
+    ids=str,
+)
+def test_a_mistake_of_a_feed_is_named_with_its_key_and_line(change: tuple[str, str], expected: list[str]) -> None:
+    text = FEED.replace(*change)
+    assert text != FEED
+    said = [problem for problem in problems_of(text) if "set.include[0]" not in problem]
+    assert said == [f"fwfeed.toml:{problem}" for problem in expected]
+
+
+@pytest.mark.parametrize("name", ["Office", "1st", "-x", "a_b", "a b", "", "x" * 32, "a/b", "..", "b\u00fcro"])
+def test_a_name_that_would_not_do_for_a_folder_is_refused(name: str) -> None:
+    problem = problem_of(f"[[feed]]\nname = '{name}'\nurl = 'https://example.org/'")
+    assert problem == (
+        f"fwfeed.toml:2: feed[0].name: {name!r} is not a feed's name: "
+        "a small letter, then small letters, digits or -, 31 in all"
+    )
+
+
+@pytest.mark.parametrize("name", [*REGISTRY_URLS, "special-purpose"])
+def test_the_name_of_a_registry_or_group_is_taken(name: str) -> None:
+    text = f"[[feed]]\nname = '{name}'\nurl = 'https://example.org/'"
+    assert problem_of(text) == f"fwfeed.toml:2: feed[0].name: {name!r} is already the name of a registry or group"
+
+
+def test_a_name_that_is_there_twice_is_refused_with_the_line_of_the_second() -> None:
+    text = FEED + FEED[FEED.index("[[feed]]") :]
+    assert problem_of(text) == "fwfeed.toml:8: feed[1].name: 'office' is there twice"
+
+
+FILTERS = {"regions": "aws", "services": "aws", "scopes": "gcp", "countries": "geofeed"}
+
+
+@pytest.mark.parametrize("key", FILTERS)
+@pytest.mark.parametrize("kind", Format)
+def test_a_filter_of_another_format_is_refused(key: str, kind: Format) -> None:
+    text = f"{FEED}format = '{kind}'\n{key} = ['JP']"
+    if kind == FILTERS[key]:
+        assert getattr(feeds_of(text)[0], key) == ("JP",)
+    else:
+        assert problem_of(text) == (
+            f'fwfeed.toml:8: feed[0].{key}: is a filter of format "{FILTERS[key]}", and this feed is "{kind}"'
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("format = 'csv'", "format: 'csv' is none of plain, aws, gcp, geofeed"),
+        ("max_age = '7d'", 'max_age: a "plain" file does not say of what day it is'),
+        ("format = 'geofeed'\nmax_age = '7d'", 'max_age: a "geofeed" file does not say of what day it is'),
+        ("max_age = '1y'", 'max_age: \'1y\' is not a time like "36h" or "7d", nor "off"'),
+        ("regoins = ['x']", "regoins: unknown key; did you mean regions?"),
+        ("countries = ['UK']\nformat = 'geofeed'", "countries[0]: 'UK' is not a country code; did you mean GB?"),
+        ("regions = 'x'\nformat = 'aws'", "regions: must be a list of texts, not text"),
+        ("regions = ['x', 'x']\nformat = 'aws'", "regions[1]: 'x' is there twice"),
+        ("regions = ['x,y']\nformat = 'aws'", "regions[0]: 'x,y' is not a name of letters, digits, spaces and _ . -"),
+        ("scopes = ['']\nformat = 'gcp'", "scopes[0]: '' is not a name of letters, digits, spaces and _ . -"),
+    ],
+)
+def test_a_bad_value_of_a_feed_has_its_line(line: str, expected: str) -> None:
+    wanted = expected.partition("[")[0].partition(":")[0]
+    number = next(number for number, each in enumerate(f"{FEED}{line}".split("\n"), 1) if each.startswith(wanted))
+    assert problem_of(f"{FEED}{line}") == f"fwfeed.toml:{number}: feed[0].{expected}"
+
+
+SECOND = f"""\
+{FEED}
+# the second one
+[[feed]]
+format = "aws"
+  name = "isp"
+"url" = "gopher://example.org/"
+[outbound]
+name = "not this one"
+[[ feed ]] # the third one
+url = "https://example.org/third"
+name = "third"
+bogus = 1
+"""
+
+
+def test_each_of_several_feeds_has_its_own_lines() -> None:
+    assert problems_of(SECOND.replace('["office"]', '["office", "isp", "third"]')) == [
+        "fwfeed.toml:12: feed[1].url: 'gopher://example.org/' is not a URL of https://host/... or file:///path",
+        "fwfeed.toml:14: outbound.name: unknown key",
+        "fwfeed.toml:18: feed[2].bogus: unknown key",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["plain", "geofeed"])
+def test_a_list_without_a_date_has_no_age(kind: str) -> None:
+    text = FEED.rstrip() + f"\nformat = '{kind}'\nmax_age = '7d'\n"
+    assert problem_of(text).endswith(f'feed[0].max_age: a "{kind}" file does not say of what day it is')
+
+
+def test_a_key_that_the_second_feed_lacks_has_the_line_of_its_header() -> None:
+    text = f"{FEED}\n[[feed]]\nname = 'isp'\n"
+    assert "fwfeed.toml:8: feed[1].url: is missing" in problems_of(text)
+
+
+def test_every_feed_that_nobody_names_is_told_with_the_line_of_its_name() -> None:
+    text = f"{FEED}[[feed]]\nurl = 'https://example.org/'\nname = 'one'\n[[feed]]\nname = 'two'\nurl = 'https://example.org/'\n"
+    assert problems_of(text) == [
+        "fwfeed.toml:9: feed[1].name: neither set.include nor set.exclude names 'one'",
+        "fwfeed.toml:11: feed[2].name: neither set.include nor set.exclude names 'two'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("term", "hint"), [("ofice", "; did you mean office?"), ("Office", "; did you mean office?"), ("cloud", "")]
+)
+@pytest.mark.parametrize("key", ["include", "exclude"])
+def test_a_name_that_no_feed_has_is_told_with_what_comes_near(key: str, term: str, hint: str) -> None:
+    text = FEED.replace("include", f"{key} = ['{term}']\n{'exclude' if key == 'include' else 'include'}")
+    assert problem_of(text) == (
+        f"fwfeed.toml:2: set.{key}[0]: '{term}' is neither an address, a CIDR, "
+        f"the group special-purpose, nor the name of a [[feed]]{hint}"
+    )
+
+
+def test_feeds_written_in_one_line_are_feeds_and_their_mistakes_are_told() -> None:
+    text = "feed = [{name = 'office', url = 'https://example.org/'}]\n[set]\ninclude = ['office']"
+    assert feeds_of(text)[0].name == "office"
+    assert problems_of(text.replace("url", "uri")) == [
+        "fwfeed.toml: feed[0].url: is missing",
+        "fwfeed.toml: feed[0].uri: unknown key; did you mean url?",
+    ]
+
+
+@pytest.mark.parametrize("value", ["5", "'x'", "[1]", "[[]]", "{name = 'x'}", "[{}, 1]"])
+def test_what_stands_in_the_place_of_feeds_is_refused(value: str) -> None:
+    assert problem_of(f"feed = {value}") == "fwfeed.toml:1: feed: must be an array of tables, [[feed]]"
 
 
 def test_only_a_line_feed_ends_a_line_as_in_an_editor() -> None:
@@ -350,10 +670,17 @@ limt = "1/s"
 
 
 # Half of the keys are real ones, so that values reach every reader and not only the one for unknown keys.
+_TABLE_NAMES = [table.name for table in fields(Config) if table.name != "feeds"]
 _KNOWN = st.sampled_from(
     sorted(
-        {table.name for table in fields(Config)}
-        | {key.name for table in fields(Config) for key in fields(getattr(Config(), table.name))}
+        {table.name for table in fields(Config) if table.name != "feeds"}
+        | {
+            key.name
+            for table in fields(Config)
+            if table.name != "feeds"
+            for key in fields(getattr(Config(), table.name))
+        }
+        | {key.name for key in fields(Feed)}
         | set(REGISTRY_URLS)
         | {"url"}
     )
@@ -396,7 +723,12 @@ _VALUES = st.recursive(
     lambda below: st.lists(below, max_size=3) | st.dictionaries(_KEYS, below, max_size=4),
     max_leaves=12,
 )
-_TABLES = st.dictionaries(_KEYS, st.dictionaries(_KEYS, _VALUES, max_size=5) | _VALUES, max_size=5)
+_FEEDS = st.lists(st.dictionaries(_KEYS, _VALUES, max_size=6), max_size=3)
+_TABLES = st.builds(
+    lambda tables, feeds: tables | ({"feed": feeds} if feeds else {}),
+    st.dictionaries(_KEYS, st.dictionaries(_KEYS, _VALUES, max_size=5) | _VALUES, max_size=5),
+    _FEEDS,
+)
 
 
 @settings(deadline=None, max_examples=300)

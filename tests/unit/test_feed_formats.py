@@ -447,7 +447,7 @@ NOT_A_TIME = "is not a time (YYYY-MM-DD-HH-MM-SS)"
         ('{"a": ' + "1" * 5000 + "}", 0, "a number of 5,000 digits"),
         ("[" * 100_000, 0, "not a list of prefixes: nested too deep"),
         ('{"a":' * 100_000, 0, "not a list of prefixes: nested too deep"),
-        ("\n" + "[" * 2_000_001, 2, "the document has more than 2,000,000 values"),
+        ("\n" + "[" * 600_001, 2, "the document has more than 600,000 values"),
         ("{}", 0, "syncToken is missing"),
         (aws([], syncToken=1), 0, "syncToken is a number, not a string"),
         (aws([], syncToken="-1"), 0, "syncToken: '-1' is not a number"),
@@ -516,11 +516,10 @@ def test_bytes_of_a_document_that_are_not_utf8_are_refused_with_their_line() -> 
 
 
 def test_a_document_has_at_most_200_000_prefixes() -> None:
-    prefixes = [aws_prefix("192.0.2.0", region="", service="")] * 200_000
-    assert read(aws(prefixes), Format.AWS).records == 200_000
-    more = aws(prefixes, ipv6_prefixes=[{"ipv6_prefix": "2001:db8::", "region": "", "service": ""}])
-    message = "ipv6_prefixes[0]: more than the 200,000 entries a feed may have"
-    assert refusal(more, Format.AWS) == (5 + 5 * 200_000 + 3, message)
+    prefixes = [{"ipv4Prefix": "192.0.2.0"}] * 200_000
+    assert read(gcp(prefixes), Format.GCP).records == 200_000
+    _line, message = refusal(gcp([*prefixes, {"ipv4Prefix": "192.0.2.0"}]), Format.GCP)
+    assert message == "prefixes[200000]: more than the 200,000 entries a feed may have"
 
 
 def test_the_line_is_that_of_the_prefix_whatever_its_escapes_and_the_names_around_it() -> None:

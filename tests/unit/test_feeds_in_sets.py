@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -315,15 +316,14 @@ def test_a_feed_that_fails_later_serves_on_as_it_was_and_is_told(made: World) ->
     ended = made.run("fetch")
     assert ended.code == 3
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    assert ended.err == (
-        f"fwfeed: offices: {offices.as_uri()}: there is no such file; the file accepted last, to {today}, serves on\n"
-        "nothing changed\n"
-    )
+    missing = f"offices: {offices.as_uri()}: there is no such file"
+    assert ended.err.startswith(f"fwfeed: {missing}; the file accepted last, to {today}, serves on; way out: ")
+    assert ended.err.endswith("\nnothing changed\n")
     assert (accepted(made), listed(made)) == (before, was)
     lines = made.run("status").out.splitlines()
     told = next(number for number, line in enumerate(lines) if line.startswith("REFUSED at the last refresh, since "))
     assert lines[told].endswith(": offices: the file accepted last serves")
-    assert lines[told + 1] == f"  offices: {offices.as_uri()}: there is no such file"
+    assert lines[told + 1].startswith(f"  {missing}")
     refused = made.run("status", "--json").value["refused"]
     assert [each["source"] for each in refused] == ["offices"]
     # and a registry's change is taken meanwhile
@@ -347,9 +347,8 @@ def test_a_sync_token_that_goes_backwards_is_refused(made: World) -> None:
     document.write_text(good.replace('"1700000000"', '"1699999999"'))
     ended = made.run("fetch")
     assert ended.code == 3
-    assert (
-        "aws: the serial goes backwards: serial 1699999999, to 2023-11-14, after serial 1700000000, to 2023-11-14"
-    ) in ended.err
+    told = "the serial goes backwards: serial 1699999999, to 2023-11-14, after serial 1700000000, to 2023-11-14"
+    assert told in ended.err
     assert accepted(made) == before
     document.write_text(good.replace('"1700000000"', '"1700000001"'))
     fetch(made)
@@ -386,7 +385,7 @@ def refreshed(made: World, *, days: int) -> Refreshed:
 def test_a_feed_that_dates_itself_is_refused_when_it_is_too_old(made: World) -> None:
     configure(made, feed("aws", SAMPLES / "aws.json", format="aws", max_age="7d"), include=["aws"])
     days = (datetime.now(UTC).date() - datetime(2023, 11, 14, tzinfo=UTC).date()).days
-    assert_refused(made, f"aws: the file ends on 2023-11-14, {days} days ago; allowed are 7")
+    assert_refused(made, f"the file ends on 2023-11-14, {days} days ago; allowed are 7")
     configure(made, feed("aws", SAMPLES / "aws.json", format="aws", max_age=f"{days}d"), include=["aws"])
     fetch(made)
 
@@ -396,25 +395,24 @@ def test_without_max_age_a_feed_may_be_as_old_as_it_is(made: World) -> None:
     fetch(made)
 
 
-def test_the_age_of_a_list_without_a_date_counts_from_the_day_its_content_came(made: World) -> None:
+def test_a_clock_that_ran_ahead_for_a_night_does_not_freeze_a_list_without_a_date(made: World) -> None:
     mine = made.root / "mine"
     mine.write_text("198.18.1.0/24\n")
-    made.configure(set_table='include = ["mine"]', sources='max_age = "off"', more=feed("mine", mine, max_age="7d"))
-    refreshed(made, days=0)
-    assert refreshed(made, days=7).stale == ()
-    before = accepted(made)
-    with pytest.raises(FeedRefused, match="8 days ago; allowed are 7"):
-        refreshed(made, days=8)
-    assert accepted(made) == before
+    made.configure(set_table='include = ["mine"]', sources='max_age = "off"', more=feed("mine", mine))
+    refreshed(made, days=400)
     mine.write_text("198.18.1.0/24\n# looked at\n")
-    assert refreshed(made, days=8).stale == ()
-    assert refreshed(made, days=15).stale == ()
+    assert not [line for line in refreshed(made, days=0).stale if line.startswith("mine:")]
+    assert (made.cache / "mine" / "mine").read_text() == mine.read_text()
 
 
 def test_a_feed_that_cannot_be_reached_serves_on_until_it_is_too_old(made: World) -> None:
     mine = made.root / "mine"
-    mine.write_text("198.18.1.0/24\n")
-    made.configure(set_table='include = ["mine"]', sources='max_age = "off"', more=feed("mine", mine, max_age="2d"))
+    created = f"{datetime.now(UTC):%Y-%m-%d}-00-00-00"
+    prefixes = [{"ip_prefix": "198.18.1.0/24", "region": "", "service": ""}]
+    document = {"syncToken": "1", "createDate": created, "prefixes": prefixes, "ipv6_prefixes": []}
+    mine.write_text(json.dumps(document))
+    table = feed("mine", mine, format="aws", max_age="2d")
+    made.configure(set_table='include = ["mine"]', sources='max_age = "off"', more=table)
     refreshed(made, days=0)
     mine.unlink()
     refreshed(made, days=1)

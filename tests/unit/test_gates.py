@@ -360,7 +360,34 @@ def test_what_the_configuration_gives_or_takes_is_no_part_to_judge() -> None:
     assert judge(before, sized(1000, 0), LIMITS) == []
 
 
+@pytest.mark.parametrize("origin", [origin for origin in NAMES if origin[0] == origin[1]])
+def test_a_feed_that_shrinks_is_judged_however_small_it_is(origin: OriginKey) -> None:
+    # a list that somebody relies on can be lost without a trace in the set
+    source, term, excluded = origin
+    before = sized(100_000, 0, parts=[part(1, source, term, excluded=excluded)])
+    assert [verdict.gate for verdict in judge(before, sized(100_000, 0), LIMITS)] == [Gate.MAX_SHRINK]
+    before, within, over = (
+        sized(10**9, 0, parts=[part(addresses, source, term, excluded=excluded)]) for addresses in (10, 9, 8)
+    )
+    assert judge(before, within, LIMITS) == []
+    assert [verdict.gate for verdict in judge(before, over, LIMITS)] == [Gate.MAX_SHRINK]
+
+
 @pytest.mark.parametrize("origin", NAMES)
+@pytest.mark.parametrize(("moved", "held"), [(100, False), (101, True)])
+def test_what_grows_by_a_thousandth_of_all_is_left_to_the_judgement_of_the_set(
+    origin: OriginKey,
+    moved: int,
+    held: bool,  # noqa: FBT001
+) -> None:
+    source, term, excluded = origin
+    less, more = (
+        sized(100_000, 0, parts=[part(addresses, source, term, excluded=excluded)]) for addresses in (50, moved + 50)
+    )
+    assert [verdict.gate for verdict in judge(less, more, LIMITS)] == [Gate.MAX_GROWTH] * held
+
+
+@pytest.mark.parametrize("origin", [origin for origin in NAMES if origin[0] != origin[1]])
 @pytest.mark.parametrize(("gone", "held"), [(100, False), (101, True)])
 def test_what_moves_by_a_thousandth_of_all_is_left_to_the_judgement_of_the_set(
     origin: OriginKey,
@@ -553,7 +580,8 @@ def expected(before: Candidate | None, after: Candidate, limits: GatesConfig) ->
                 same = source in one.registries and source in other.registries
                 same &= term in one.countries and term in other.countries
                 name = f"what {source} delegates to {term}"
-            if source and same and Fraction(abs(new - old)) > Fraction(total, 1000):
+            far = Fraction(abs(new - old)) > Fraction(total, 1000) or (source in FEEDS and new < old)
+            if source and same and far:
                 verdicts += [(gate, f"IPv{family.value}: {name}") for gate in moved(old, new, limits)]
     return verdicts
 
@@ -634,12 +662,17 @@ YESTERDAY = TODAY - timedelta(days=1)
         ((YESTERDAY, 20181014), (TODAY, 20181013), "end date"),
         ((YESTERDAY, 20181012), (TODAY, 20181013), "serial"),
         ((TODAY, None), (TODAY, None), ""),
-        ((YESTERDAY, None), (TODAY, None), "end date"),
+        # without a serial a file has no date of its own, but that of the day on which it came
+        ((YESTERDAY, None), (TODAY, None), ""),
         # a feed's format can change, and then one of the two has no serial
         ((TODAY, None), (TODAY, 20181013), ""),
         ((TODAY, 1), (TODAY, None), ""),
-        ((YESTERDAY, None), (TODAY, 1), "end date"),
-        ((YESTERDAY, 1), (TODAY, None), "end date"),
+        ((YESTERDAY, None), (TODAY, 1), ""),
+        ((YESTERDAY, 1), (TODAY, None), ""),
+        # a registry can change the form of its serials; then the end date decides
+        ((TODAY, 20181014), (TODAY, 1539406814230), ""),
+        ((TODAY, 1539406814), (TODAY, 1539406814230), ""),
+        ((YESTERDAY, 20181014), (TODAY, 1539406814230), "end date"),
     ],
 )
 def test_neither_serial_nor_end_date_may_go_backwards(
@@ -735,8 +768,11 @@ def test_order_is_judged_as_the_rules_say(
     elif len(text) in (10, 13):
         times.append(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text[:10])))
     wanted = None
-    if before is not None and (
-        end_date < before[0] or (serial is not None and before[1] is not None and serial < before[1])
+    if (
+        before is not None
+        and serial is not None
+        and before[1] is not None
+        and (end_date < before[0] or (serial < before[1] and len(text) == len(str(before[1]))))
     ):
         wanted = Gate.BACKWARDS
     elif any(time > limit for time in times):

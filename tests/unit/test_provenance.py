@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fwfeed.fetch import file_name, origin, origins
+from fwfeed.fetch import file_name, origins
 from tests.unit.builders import CHECKOUT, GERMANY, JAPAN, Ended, World, delegated, snapshot, to_toml, world
 
 APNIC = file_name("apnic")
@@ -341,10 +341,16 @@ def test_asking_for_everything_in_a_large_list_does_not_take_long(made: World) -
 
 
 def test_the_marks_of_files_are_read_back() -> None:
-    raw = b"# of file 'a'\n1\n2\n# of file 'b \"c'\n3\n"
-    assert [origin(raw, line) for line in (2, 3, 5, 6)] == [("a", 1), ("a", 2), ('b "c', 1), ('b "c', 2)]
-    assert origin(raw, 0) == ("", 0), "no line: the file as a whole"
-    assert origins(b"1\n# of file 'a'\n2\n")(3) == ("", 3), "a file that is no folder"
+    raw = b"# of file a\n1\n2\n# of file b%20%22c\n3\n"
+    place = origins(raw, "file:///lists.d")
+    assert [place(line) for line in (2, 3, 5, 6)] == [("a", 1), ("a", 2), ('b "c', 1), ('b "c', 2)]
+    assert place(0) == ("", 0), "no line: the file as a whole"
+    assert origins(b"1\n# of file a\n2\n", "file:///lists.d")(3) == ("", 3), "a file that is no folder"
+
+
+@pytest.mark.parametrize("mark", [b"a", b"(", b"'/etc/passwd'", b"[" + b"1," * 10_000, b"%00"])
+def test_what_a_server_writes_is_no_mark(mark: bytes) -> None:
+    assert origins(b"# of file " + mark + b"\nnonsense\n", "https://example.net/list")(2) == ("", 2)
 
 
 # What cannot be answered

@@ -21,7 +21,7 @@ from fwfeed.fetch import file_name
 from tests.unit.builders import FWFEED, GERMANY, JAPAN, Ended, World, delegated, snapshot, world
 
 APNIC = file_name("apnic")
-MORE = "JP|ipv4|198.18.0.0|65536|20240101|allocated"
+MORE = "JP|ipv4|198.18.0.0|64|20240101|allocated"  # as much growth as the gates let through
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def test_a_good_run_leaves_the_files_the_candidate_and_the_database(made: World)
     assert ended.err == ""
     assert "set JP (IPv4):      1 prefixes,             256 addresses" in ended.out
     assert "set JP6 (IPv6):      1 prefixes," in ended.out
-    assert "2 delegations taken of 3 records" in ended.out
+    assert "  apnic    serial 1, to " in ended.out
+    assert ": 2 of 3 records taken\n" in ended.out
     files = {str(path.relative_to(made.root)) for path in made.cache.rglob("*") if path.is_file()}
     assert files == {
         f"cache/{registry}/{name}"
@@ -84,7 +85,7 @@ def test_a_second_run_without_a_change_writes_nothing(made: World) -> None:
     before = snapshot(made.cache, made.state)
     ended = made.run("fetch")
     assert ended.code == 0
-    assert ended.err == "no registry's file has changed\n"
+    assert ended.err == "nothing changed\n"
     assert snapshot(made.cache, made.state) == before
 
 
@@ -92,8 +93,8 @@ def test_a_change_in_one_file_changes_the_set(made: World) -> None:
     fetched(made)
     germany = (made.cache / "ripencc" / file_name("ripencc")).stat().st_mtime_ns
     made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=2))
-    assert "     2 prefixes,          65,792 addresses" in made.run("fetch").out
-    assert made.run("list", "--family", "4").out == "198.18.0.0/16\n198.51.100.0/24\n"
+    assert "     2 prefixes,             320 addresses" in made.run("fetch").out
+    assert made.run("list", "--family", "4").out == "198.18.0.0/26\n198.51.100.0/24\n"
     assert (made.cache / "ripencc" / file_name("ripencc")).stat().st_mtime_ns == germany, "it had not changed"
 
 
@@ -191,6 +192,18 @@ def too_old(made: World) -> None:
     made.publish("apnic", delegated("apnic", [*JAPAN, MORE], end=datetime.now(UTC).date() - timedelta(days=9)))
 
 
+def from_the_future(made: World) -> None:
+    made.publish("apnic", delegated("apnic", [*JAPAN, MORE], end=datetime.now(UTC).date() + timedelta(days=4)))
+
+
+def with_a_serial_from_the_future(made: World) -> None:
+    made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=20991231))
+
+
+def an_older_serial(made: World) -> None:
+    made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=0))
+
+
 BAD: list[tuple[Spoil, str]] = [
     (cut_short, f"{APNIC}:7: a record has at least 7 fields, this line has 4"),
     (cut_between_lines, f"{APNIC}:1: the header promises 4 records, the file has 3"),
@@ -205,14 +218,34 @@ BAD: list[tuple[Spoil, str]] = [
     (overlapping, f"{APNIC}: delegations overlap: 198.51.100.0-198.51.100.255 and 198.51.100.128-198.51.100.255"),
     (without_checksum, f"{APNIC}.md5: there is no such file, and sources.checksum is required"),
     (gone, f"{APNIC}: there is no such file"),
-    (too_old, "apnic: the file ends on "),
+    (too_old, f"{APNIC}: the file ends on "),
+    (from_the_future, f"{APNIC}: the file is from the future: serial 1, to "),
+    (with_a_serial_from_the_future, f"{APNIC}: the file is from the future: serial 20991231, to "),
 ]
-bad = pytest.mark.parametrize(("spoil", "said"), BAD, ids=[spoil.__name__ for spoil, _ in BAD])
+# what is wrong only beside the file that was accepted
+WORSE: list[tuple[Spoil, str]] = [
+    *((spoil, said) for spoil, said in BAD if spoil is not too_old),
+    (too_old, f"{APNIC}: the end date goes backwards: serial 1, to "),
+    (an_older_serial, f"{APNIC}: the serial goes backwards: serial 0, to "),
+]
+
+
+def named(cases: list[tuple[Spoil, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("spoil", "said"), cases, ids=[spoil.__name__ for spoil, _ in cases])
 
 
 def kept(made: World) -> dict[str, tuple[bytes | None, int]]:
-    """Return what a refusal must leave as it is; new files are staged beside the old ones, so folders do change."""
-    return snapshot(made.cache, made.state, folders=False)
+    """Return what a refusal must leave as it is; new files are staged beside the old ones, so folders do change.
+
+    That something was refused is recorded, for `fwfeed status`.
+    """
+    left = snapshot(made.cache, made.state, folders=False)
+    left.pop(str(made.state / "candidate" / "refusals.json"), None)
+    return left
+
+
+def refused_of(made: World) -> list[tuple[str | None, str]]:
+    return [(refusal["source"], refusal["reason"]) for refusal in made.run("status", "--json").value["refused"]]
 
 
 def assert_refused(ended: Ended, said: str) -> None:
@@ -223,23 +256,153 @@ def assert_refused(ended: Ended, said: str) -> None:
     assert "Traceback" not in ended.err
 
 
-@bad
-def test_a_bad_file_is_refused_and_nothing_changes(spoil: Spoil, said: str, made: World) -> None:
+NEWS = "DE|ipv4|198.19.0.0|64|20240101|allocated"  # as much growth as the gates let through
+
+
+@named(WORSE)
+def test_a_bad_file_is_told_and_the_accepted_one_serves_on_beside_the_new_ones_of_others(
+    spoil: Spoil, said: str, made: World
+) -> None:
+    made.configure(set_table='countries = ["JP", "DE"]\ninclude = []')
     fetched(made)
-    # the other registry has something new and good, which must not go in alone
-    made.publish("ripencc", delegated("ripencc", [*GERMANY, "DE|ipv4|198.19.0.0|256|20240101|allocated"], serial=2))
+    news = delegated("ripencc", [*GERMANY, NEWS], serial=2)
+    made.publish("ripencc", news)
     spoil(made)
+    before = snapshot(made.cache / "apnic", folders=False)
+    ended = made.run("fetch")
+    assert ended.code == 3
+    assert ended.err.startswith("fwfeed: apnic: ")
+    assert said in ended.err
+    assert f"; the file accepted last, to {datetime.now(UTC):%Y-%m-%d}, serves on; way out: " in ended.err
+    assert ended.err.count("\n") == 1
+    assert "  apnic    serial 1, " in ended.out
+    assert "  ripencc  serial 2, " in ended.out
+    assert snapshot(made.cache / "apnic", folders=False) == before
+    assert (made.cache / "ripencc" / file_name("ripencc")).read_bytes() == news
+    assert made.run("list", "--family", "4").out == "198.19.0.0/26\n198.51.100.0/24\n203.0.113.0/24\n"
+    ((source, reason),) = refused_of(made)
+    assert (source, said in reason) == ("apnic", True)
+
+
+@named(WORSE)
+def test_a_bad_file_where_nothing_else_is_new_changes_nothing(spoil: Spoil, said: str, made: World) -> None:
+    fetched(made)
+    spoil(made)
+    before = kept(made)
+    for _ in range(2):
+        ended = made.run("fetch")
+        assert ended.code == 3
+        assert said in ended.err
+        assert kept(made) == before
+
+
+@named(WORSE)
+def test_a_bad_file_is_as_bad_after_a_change_of_the_configuration(spoil: Spoil, said: str, made: World) -> None:
+    # the candidate is compiled anew then, out of the accepted file
+    fetched(made)
+    spoil(made)
+    made.configure(set_table='countries = ["JP", "DE"]\ninclude = []')
+    before = snapshot(made.cache, folders=False)
+    ended = made.run("fetch")
+    assert ended.code == 3
+    assert said in ended.err
+    assert made.run("list", "--family", "4").out == "198.51.100.0/24\n203.0.113.0/24\n"
+    assert snapshot(made.cache, folders=False) == before
+
+
+@named(BAD)
+def test_a_bad_file_at_the_first_time_refuses_all_and_leaves_no_file_behind(
+    spoil: Spoil, said: str, made: World
+) -> None:
+    spoil(made)
+    assert_refused(made.run("fetch"), said)
+    left = [path for root in (made.cache, made.state) for path in root.rglob("*") if path.is_file()]
+    assert sorted(path.name for path in left) == ["lock", "refusals.json"]
+    ((source, reason),) = refused_of(made)
+    assert (source, said in reason) == (None, True)
+
+
+@named(BAD)
+def test_a_bad_first_file_of_a_registry_that_is_new_in_the_configuration_refuses_all(
+    spoil: Spoil, said: str, made: World
+) -> None:
+    # there is a candidate, and the other registry has something new: but a set without apnic is not what is asked for
+    made.configure(set_table='countries = ["DE"]\ninclude = []')
+    both = made.config.read_text(encoding="utf-8")
+    made.config.write_text(both.replace('["apnic", "ripencc"]', '["ripencc"]'), encoding="utf-8")
+    fetched(made)
+    made.publish("ripencc", delegated("ripencc", [*GERMANY, NEWS], serial=2))
+    spoil(made)
+    made.configure(set_table='countries = ["DE", "JP"]\ninclude = []')
     before = kept(made)
     assert_refused(made.run("fetch"), said)
     assert kept(made) == before
 
 
-@bad
-def test_a_bad_file_at_the_first_time_leaves_no_file_behind(spoil: Spoil, said: str, made: World) -> None:
-    spoil(made)
-    assert_refused(made.run("fetch"), said)
-    left = [path for root in (made.cache, made.state) for path in root.rglob("*") if path.is_file()]
-    assert [path.name for path in left] == ["lock"]
+def test_a_bad_file_beside_an_accepted_one_that_is_too_old_by_now_refuses_all(made: World) -> None:
+    too_old(made)
+    made.configure(sources='max_age = "off"')
+    fetched(made)
+    made.configure()
+    made.publish("ripencc", delegated("ripencc", [*GERMANY, NEWS], serial=2))
+    html(made)
+    before = kept(made)
+    ended = made.run("fetch")
+    assert_refused(ended, f"{APNIC}:1: this is HTML")
+    assert "serves on" not in ended.err
+    assert kept(made) == before
+
+
+def test_a_lost_registry_and_one_that_could_be_stood_in_for_are_both_told(made: World) -> None:
+    too_old(made)
+    made.configure(sources='max_age = "off"')
+    fetched(made)
+    made.configure()
+    html(made)
+    made.publish("ripencc", delegated("ripencc", GERMANY, promised=9))
+    before = kept(made)
+    ended = made.run("fetch")
+    assert_refused(ended, f"{APNIC}:1: this is HTML")
+    assert_refused(ended, f"{file_name('ripencc')}:1: the header promises 9 records")
+    assert kept(made) == before
+
+
+def test_both_registries_can_be_stood_in_for(made: World) -> None:
+    fetched(made)
+    html(made)
+    made.publish("ripencc", delegated("ripencc", GERMANY, promised=9))
+    before = kept(made)
+    ended = made.run("fetch")
+    assert ended.code == 3
+    assert ended.err.count("serves on; way out: ") == 2
+    assert [source for source, _reason in refused_of(made)] == ["apnic", "ripencc"]
+    assert kept(made) == before
+
+
+@pytest.mark.parametrize("harm", [bytes.upper, lambda raw: raw[:-1], lambda _raw: b""], ids=["other", "cut", "empty"])
+def test_an_accepted_file_that_was_harmed_does_not_serve_on(harm: Callable[[bytes], bytes], made: World) -> None:
+    fetched(made)
+    html(made)
+    path = made.cache / "apnic" / APNIC
+    path.write_bytes(harm(path.read_bytes()))
+    before = kept(made)
+    ended = made.run("fetch")
+    assert_refused(ended, f"{APNIC}:1: this is HTML")
+    assert kept(made) == before
+    made.publish("apnic", delegated("apnic", JAPAN))
+    assert made.run("fetch").code == 0
+    assert path.read_bytes() == delegated("apnic", JAPAN)
+
+
+def test_as_json_the_reasons_and_what_serves_on_are_told_too(made: World) -> None:
+    fetched(made)
+    html(made)
+    ended = made.run("fetch", "--json")
+    assert ended.code == 3
+    (line,) = ended.value["stale"]
+    assert f"{APNIC}:1: this is HTML" in line
+    assert [source["name"] for source in ended.value["sources"]] == ["apnic", "ripencc"]
+    assert ended.err == f"fwfeed: {line}\nnothing changed\n"
 
 
 def test_the_reasons_of_all_bad_registries_are_told(made: World) -> None:
@@ -270,7 +433,7 @@ def test_a_file_that_grew_old_without_a_change_is_refused(made: World) -> None:
     fetched(made)
     made.configure()
     before = kept(made)
-    assert_refused(made.run("fetch"), "apnic: the file ends on ")
+    assert_refused(made.run("fetch"), f"{APNIC}: the file ends on ")
     assert kept(made) == before
 
 
@@ -280,7 +443,8 @@ def test_after_a_refusal_a_good_file_is_taken(made: World) -> None:
     assert made.run("fetch").code == 3
     made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=2))
     assert made.run("fetch").code == 0
-    assert "198.18.0.0/16" in made.run("list").out
+    assert "198.18.0.0/26" in made.run("list").out
+    assert not (made.state / "candidate" / "refusals.json").exists()
 
 
 @pytest.mark.parametrize("name", ["cache", "state"])
@@ -372,11 +536,26 @@ def test_two_commands_at_once_both_end_well(made: World) -> None:
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ended = [(process.communicate(timeout=60)[1], process.returncode) for process in both]
     assert [code for _, code in ended] == [0, 0], ended
-    assert sorted(said for said, _ in ended) == ["", "no registry's file has changed\n"]
+    assert sorted(said for said, _ in ended) == ["", "nothing changed\n"]
 
 
 def test_the_installed_command_does_the_same(made: World) -> None:
     ended = made.spawn("fetch")
     assert (ended.code, ended.err) == (0, "")
     html(made)
+    ended = made.spawn("fetch")
+    assert ended.code == 3
+    assert f"{APNIC}:1: this is HTML" in ended.err
+    assert "serves on; way out: " in ended.err
+    (made.cache / "apnic" / "meta.json").unlink()
     assert_refused(made.spawn("fetch"), f"{APNIC}:1: this is HTML")
+
+
+def test_a_damaged_database_is_made_anew_though_no_file_changed(made: World) -> None:
+    fetched(made)
+    database = made.state / "candidate" / "delegations.sqlite"
+    good = database.read_bytes()
+    database.write_bytes(good[: len(good) // 2])
+    assert made.run("lookup", "198.51.100.1").code == 1
+    assert made.run("fetch").code == 0
+    assert "JP, apnic" in made.run("lookup", "198.51.100.1").out

@@ -728,3 +728,13 @@ def test_approvals_that_are_damaged_approve_nothing(drifted: World) -> None:
         assert shown_as_held(drifted, "render", "--dry-run") == [HELD]
     path.write_bytes(good)
     assert shown_as_held(drifted, "render", "--dry-run") == []
+
+
+def test_what_is_held_for_other_settings_cannot_be_approved(holding: World) -> None:
+    holding.configure(set_table='include = ["special-purpose"]')
+    before = snapshot(holding.cache, holding.state, folders=False)
+    ended = holding.run("approve")
+    assert ended.code == 1
+    assert "fwfeed: what is held was compiled for other settings of [set]" in ended.err
+    assert "way out: run: fwfeed fetch" in ended.err
+    assert snapshot(holding.cache, holding.state, folders=False) == before

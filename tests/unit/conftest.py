@@ -1,0 +1,36 @@
+"""What tests that fetch over the loopback need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from fwfeed.fetch import http
+from tests.unit.server import Server, server_context, serving
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def loopback(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust our own authority, the way an administrator would trust a private one; wait no seconds between tries."""
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    # a proxy of the machine would be asked for 127.0.0.1 too
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(http, "_BACKOFF_SECONDS", 0.01)
+
+
+@pytest.fixture
+def https(authority: trustme.CA, loopback: None) -> Iterator[Server]:
+    """A server whose certificate is trusted."""
+    with serving(server_context(authority)) as server:
+        yield server
