@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.place import RECORDS, THE_SET, Place, checksum, environment, measure, newer, started, today
-from tests.hostile.server import Answer, Request, Server, Talk, head, says, unanswering, whole
+from tests.hostile.server import Answer, Request, Server, Talk, chunk, head, says, unanswering, whole
 from tests.skipping import leave_out
 from tests.unit.builders import FWFEED, Ended, snapshot
 
@@ -218,23 +218,28 @@ class Disk:
     place: Place
 
     def fetch(self, folder: Path, *, room: int) -> Ended:
-        """Fetch with `folder` on a file system that has room for so many bytes more; what it holds then is put back."""
+        """Fetch with `folder` on a file system that has room for so many bytes more; what it holds then is put back.
+
+        A moment later another 4096 are free, too late for whatever has met the end.
+        """
         need = sum(4096 * -(-path.stat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
         script = """
             set -e
             cp -a "$1" "$1.copy"
             mount -t tmpfs -o size="$2",mode=755 none "$1"
             cp -a "$1.copy/." "$1"
+            head -c 4096 /dev/zero >"$1/filler"
+            (sleep 0.7; rm -f "$1/filler") >/dev/null 2>&1 &
             code=0
             "$3" --config "$4" fetch || code=$?
-            rm -rf "$1.copy"
+            rm -rf "$1.copy" "$1/filler"
             cp -a "$1" "$1.copy"
             umount "$1"
             rm -rf "$1"
             mv "$1.copy" "$1"
             exit $code
         """
-        return self._run(script, folder, need + room)
+        return self._run(script, folder, need + room + 4096)
 
     def fetch_read_only(self, folder: Path) -> Ended:
         """Fetch with `folder` on a file system that nobody can write to."""
@@ -291,7 +296,13 @@ def test_a_list_is_not_cut_where_the_disk_ends(place: Place, disk: Disk) -> None
     assert place.run("fetch").code == 0
     kept = place.moving()
     assert len(kept[1]) == 3
-    place.server.answers["/list.txt"] = [whole("".join(lines * 8).encode())]
+
+    def answer(talk: Talk, _request: Request) -> None:
+        talk.send(head(Transfer_Encoding="chunked"), chunk("".join(lines * 16).encode()))
+        talk.over.wait(1.2)
+        talk.send(b"0\r\n\r\n")
+
+    place.server.answers["/list.txt"] = [answer]
     place.assert_stopped(disk.fetch(place.cache, room=3 * 4096), "No space left on device\nfwfeed: way out: ", kept)
 
 
