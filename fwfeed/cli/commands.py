@@ -63,7 +63,7 @@ def _refresh(session: Session, *, show: bool) -> int:
         say("fwfeed: way out: what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve")
     if candidate is None:
         return ExitCode.REFUSED
-    if show and not refreshed.changed and not refreshed.verdicts:
+    if not refreshed.changed and not refreshed.verdicts:
         session.note("nothing changed")
     return _TOLD if refreshed.stale or refreshed.verdicts else ExitCode.DONE
 
