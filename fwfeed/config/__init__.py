@@ -75,6 +75,9 @@ def parse(text: str, *, file: str) -> Config:
         gates=_read_gates(top.table("gates")),
         paths=_read_paths(top.table("paths")),
     )
+    for index, feed in enumerate(config.feeds):
+        if feed.format is Format.GEOFEED and not feed.countries and not top.problems:
+            top.blame(f"feed[{index}].countries", "is missing, and set.countries has none to take in its place")
     if config.inbound.action is Inbound.RESTRICT:
         name = config.set.name
         if name.lower() in _TAKEN_ZONES or len(name) > _ZONE_NAME_LENGTH:

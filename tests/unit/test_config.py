@@ -590,6 +590,14 @@ def test_a_list_without_a_date_has_no_age(kind: str) -> None:
     assert problem_of(text).endswith(f'feed[0].max_age: a "{kind}" file does not say of what day it is')
 
 
+def test_a_geofeed_that_would_be_taken_whole_is_refused() -> None:
+    text = FEED.rstrip().replace("[set]", "[set]\ncountries = []") + "\nformat = 'geofeed'\n"
+    assert problem_of(text) == (
+        "fwfeed.toml:5: feed[0].countries: is missing, and set.countries has none to take in its place"
+    )
+    assert feeds_of(text + "countries = ['JP']")[0].countries == ("JP",)
+
+
 def test_a_key_that_the_second_feed_lacks_has_the_line_of_its_header() -> None:
     text = f"{FEED}\n[[feed]]\nname = 'isp'\n"
     assert "fwfeed.toml:8: feed[1].url: is missing" in problems_of(text)
