@@ -46,7 +46,7 @@ class Selection:
 
     def add_listing(self, feed: Feed, listing: Listing) -> int:
         """Take what a feed lists, and return how many entries that were. Raises FeedRefused as `add` does."""
-        pairs = {family: [entry[:2] for entry in listing.entries(family)] for family in Family}
+        pairs = {family: [entry[:2] for entry in listing.listed(family)] for family in Family}
         self._take(feed.name, {family: {(feed.name, feed.name): ranges} for family, ranges in pairs.items()})
         return sum(map(len, pairs.values()))
 

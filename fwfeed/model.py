@@ -32,7 +32,7 @@ class Snapshot:
         return self.ipv4 if family is Family.IPV4 else self.ipv6
 
 
-class Entry(NamedTuple):
+class Listed(NamedTuple):
     """One range of a feed, and the line of the feed's file that gave it."""
 
     first: int
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What one feed's file lists, after the feed's own filter; entries in file order, they may overlap.
+    """What one feed's file lists, after the feed's own filter; ranges in file order, they may overlap.
 
     `serial` and `made` are what the file says of itself, None where its format has no such thing. `records` counts all
     entries before the filter, `discarded` the lines that the format's rules say to pass over (RFC 8805, 2.1.3).
@@ -52,11 +52,11 @@ class Listing:
     made: date | None
     records: int
     discarded: int
-    ipv4: list[Entry]
-    ipv6: list[Entry]
+    ipv4: list[Listed]
+    ipv6: list[Listed]
 
-    def entries(self, family: Family) -> list[Entry]:
-        """Return the entries of one family."""
+    def listed(self, family: Family) -> list[Listed]:
+        """Return the ranges of one family."""
         return self.ipv4 if family is Family.IPV4 else self.ipv6
 
 

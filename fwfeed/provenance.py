@@ -95,7 +95,7 @@ def _entries(
         raise FwfeedError(message, "run: fwfeed fetch")
     lines = raw.split(b"\n")
     origin = origins(raw, source.url)
-    for entry in feeds.parse(raw, feed=feed, file=str(path)).entries(family):
+    for entry in feeds.parse(raw, feed=feed, file=str(path)).listed(family):
         if _overlap(entry[:2], span):
             file, line = origin(entry.line)
             place = f"{source.url.rstrip('/')}/{file}" if file else str(path)

@@ -17,7 +17,7 @@ from fwfeed.errors import ParseError, quote
 from fwfeed.feeds import document
 from fwfeed.feeds.document import Document
 from fwfeed.feeds.ranges import LIMIT, Span, read_prefix
-from fwfeed.model import Entry, Listing
+from fwfeed.model import Listed, Listing
 from fwfeed.prefixes import Family
 
 _WAY_OUT_FILTER = "correct the feed's filter in the configuration, or take it out"
@@ -107,7 +107,7 @@ def _listing(
     of_family: dict[Family, list[_Record]],
     filters: tuple[_Filter, ...],
 ) -> Listing:
-    entries: dict[Family, list[Entry]] = {}
+    entries: dict[Family, list[Listed]] = {}
     count = 0
     for family, records in of_family.items():
         entries[family] = []
@@ -118,7 +118,7 @@ def _listing(
                 source.refuse(f"{record.place}: more than the {LIMIT:,} entries a feed may have", line)
             span = _read(source, record, family, line)
             if all(map(_Filter.passes, filters, record.labels)):
-                entries[family].append(Entry(span.first, span.last, line))
+                entries[family].append(Listed(span.first, span.last, line))
     if count:
         _check_filters(source, [record for records in of_family.values() for record in records], filters)
         if not any(entries.values()):

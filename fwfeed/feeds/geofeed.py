@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fwfeed.errors import ParseError, quote
 from fwfeed.feeds.ranges import Span, read_prefix
 from fwfeed.feeds.rows import rows
-from fwfeed.model import Entry, Listing
+from fwfeed.model import Listed, Listing
 from fwfeed.prefixes import Family, Prefix, format_prefix
 
 WAY_OUT = "see that the feed's url and format are right, and tell its operator; until then take the feed out"
@@ -66,7 +66,7 @@ def parse(raw: bytes, *, file: str, countries: tuple[str, ...]) -> Listing:
     return Listing(serial=None, made=None, records=records, discarded=discarded, ipv4=ipv4, ipv6=ipv6)
 
 
-def _ranges(located: Mapping[tuple[int, int], _Located], wanted: frozenset[str]) -> Iterator[Entry]:
+def _ranges(located: Mapping[tuple[int, int], _Located], wanted: frozenset[str]) -> Iterator[Listed]:
     """Yield what each wanted entry covers and no entry inside it does.
 
     Prefixes nest or are disjoint, so in the order of their first addresses, the longer ones later, those that are
@@ -75,12 +75,12 @@ def _ranges(located: Mapping[tuple[int, int], _Located], wanted: frozenset[str])
     open_: list[tuple[int, _Located]] = []
     position = 0  # up to here all is said
 
-    def until(end: int) -> Iterator[Entry]:
+    def until(end: int) -> Iterator[Listed]:
         """Yield what the innermost open entry has between the position and `end`."""
         nonlocal position
         innermost = open_[-1][1]
         if position <= end and (innermost.country in wanted if wanted else innermost.country):
-            yield Entry(position, end, innermost.line)
+            yield Listed(position, end, innermost.line)
         position = end + 1
 
     for (first, last), entry in sorted(located.items(), key=lambda pair: (pair[0][0], -pair[0][1])):

@@ -17,7 +17,7 @@ from typing import Any
 from fwfeed import candidate, config, delegated, feeds, fetch
 from fwfeed.errors import ConfigError, FwfeedError, ParseError
 from fwfeed.feeds import Feed, Format
-from fwfeed.model import Entry, Listing, Snapshot
+from fwfeed.model import Listed, Listing, Snapshot
 from fwfeed.prefixes import Family, Range, format_address
 from tests.unit import builders
 
@@ -105,7 +105,7 @@ def _attempt_feed(*variants: Feed) -> Callable[[bytes], None]:
         listing = feeds.parse(raw, feed=feed, file=FILE)
         lines = raw.count(b"\n") + 1
         for family in Family:
-            for first, last, line in listing.entries(family):
+            for first, last, line in listing.listed(family):
                 _check_range(first, last, family)
                 assert 0 <= line <= lines, "a line that is not in the file"
         if feed.format is Format.GEOFEED:
@@ -120,22 +120,22 @@ def _attempt_feed(*variants: Feed) -> Callable[[bytes], None]:
 
 def _check_disjoint(listing: Listing) -> None:
     for family in Family:
-        in_order = sorted(listing.entries(family))
+        in_order = sorted(listing.listed(family))
         assert all(one.last < other.first for one, other in pairwise(in_order)), "an address is of two entries"
     assert listing.discarded <= listing.records
 
 
 def _check_round_trip(feed: Feed, listing: Listing) -> None:
-    def spans(entries: Iterable[Entry]) -> list[Range]:
+    def spans(entries: Iterable[Listed]) -> list[Range]:
         return [(entry.first, entry.last) for entry in entries]
 
     written = "".join(
         f"{format_address(entry.first, family)}-{format_address(entry.last, family)}\n"
         for family in Family
-        for entry in listing.entries(family)
+        for entry in listing.listed(family)
     )
     again = feeds.parse(written.encode(), feed=feed, file=FILE)
-    assert all(spans(again.entries(family)) == spans(listing.entries(family)) for family in Family), "no round trip"
+    assert all(spans(again.listed(family)) == spans(listing.listed(family)) for family in Family), "no round trip"
 
 
 def _feed(format_: Format, **filters: Any) -> Feed:

@@ -17,7 +17,7 @@ from fwfeed.config.schema import SetConfig, SourcesConfig
 from fwfeed.delegation import Delegation, Delegations
 from fwfeed.errors import ExitCode, FeedRefused
 from fwfeed.feeds import Feed, Format, special_purpose
-from fwfeed.model import Entry, Listing, Part, Recipe, Snapshot
+from fwfeed.model import Listed, Listing, Part, Recipe, Snapshot
 from fwfeed.prefixes import Family, count, cover, format_prefix
 
 JP = ("apnic", "JP")
@@ -49,7 +49,7 @@ def feed(name: str) -> Feed:
 
 
 def listing(*cidrs: str) -> Listing:
-    entries = [Entry(*ends(cidr), line) for line, cidr in enumerate(cidrs, 1)]
+    entries = [Listed(*ends(cidr), line) for line, cidr in enumerate(cidrs, 1)]
     pairs = list(zip(cidrs, entries, strict=True))
     return Listing(
         serial=None,
@@ -459,7 +459,9 @@ def test_records_that_merge_into_few_prefixes_may_be_many(number: int) -> None:
 @pytest.mark.usefixtures("small_cap")
 def test_one_range_that_takes_many_prefixes_counts_as_many() -> None:
     # 0.0.0.1-255.255.255.254 are 62 prefixes
-    hostile = Listing(serial=None, made=None, records=1, discarded=0, ipv4=[Entry(1, Family.IPV4.last - 1, 1)], ipv6=[])
+    hostile = Listing(
+        serial=None, made=None, records=1, discarded=0, ipv4=[Listed(1, Family.IPV4.last - 1, 1)], ipv6=[]
+    )
     chosen = Selection(wanted("JP", feeds=("x",), include=("x",)))
     refused(lambda: chosen.add_listing(feed("x"), hostile))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fwfeed.errors import ExitCode, ParseError, quote
 from fwfeed.feeds import Feed, Format, parse
-from fwfeed.model import Entry, Listing
+from fwfeed.model import Listed, Listing
 from fwfeed.prefixes import Family, cover, format_address, format_prefix, parse_address
 from tests.unit.builders import CHECKOUT
 
@@ -54,9 +54,9 @@ def sample(format_: Format) -> bytes:
     return (SAMPLES / SAMPLE_OF[format_]).read_bytes()
 
 
-def entry(first: str, last: str, line: int) -> Entry:
+def entry(first: str, last: str, line: int) -> Listed:
     family = Family.IPV6 if ":" in first else Family.IPV4
-    return Entry(parse_address(first, family), parse_address(last, family), line)
+    return Listed(parse_address(first, family), parse_address(last, family), line)
 
 
 def rows_of(listing: Listing) -> list[tuple[str, int]]:
@@ -64,7 +64,7 @@ def rows_of(listing: Listing) -> list[tuple[str, int]]:
     return [
         (format_prefix(prefix, family), line)
         for family in Family
-        for first, last, line in listing.entries(family)
+        for first, last, line in listing.listed(family)
         for prefix in cover([(first, last)], family)
     ]
 
@@ -314,7 +314,7 @@ def test_the_most_specific_entry_is_right_for_every_address(
     listing = read(text, Format.GEOFEED, countries=countries)
     for family in Family:
         said = {}
-        for first, last, line in listing.entries(family):
+        for first, last, line in listing.listed(family):
             for address in range(first - BASE[family], last - BASE[family] + 1):
                 assert address not in said
                 said[address] = line
@@ -636,7 +636,7 @@ def test_a_plain_list_says_what_was_written_into_it(
     )
     listing = read(text)
     for family in Family:
-        assert listing.entries(family) == [
+        assert listing.listed(family) == [
             (*row[1][1:], number) for number, (row, *_others) in enumerate(lines, 1) if row and row[1][0] is family
         ]
 
