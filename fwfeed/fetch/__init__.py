@@ -21,7 +21,7 @@ from fwfeed.fetch.deadline import Deadline
 from fwfeed.fetch.local import origins
 from fwfeed.fetch.packing import Digests, digest, split_packing
 from fwfeed.fetch.packing import unpack as unpack_file
-from fwfeed.fetch.parts import Arrival, FileSink, Mismatch, Missing, Sink, Slip, Validators
+from fwfeed.fetch.parts import Arrival, Buffer, FileSink, Mismatch, Missing, Sink, Validators
 
 __all__ = [
     "Deadline",
@@ -124,12 +124,12 @@ def deliver(
             def get(place: str, sink: Sink, cap: int, known: Validators | None) -> Arrival | None:
                 return local.get(place, sink, cap, known, folders=order.folders)
         else:
-            from fwfeed.fetch.http import Browser  # requests is slow to import, and file:// does without
+            from fwfeed.fetch.http import Client  # requests is slow to import, and file:// does without
 
-            browser = stack.enter_context(Browser(deadline, retries))
+            client = stack.enter_context(Client(deadline, retries))
 
             def get(place: str, sink: Sink, cap: int, known: Validators | None) -> Arrival | None:
-                return browser.get(place, sink, cap, known, seen if sink is to else lambda *_: None)
+                return client.get(place, sink, cap, known, seen if sink is to else lambda *_: None)
 
         arrival = get(url, to, order.cap, known)
         if arrival is None:
@@ -141,10 +141,10 @@ def deliver(
                 raise FeedRefused(message, "name another location that tells Content-Length")
             return Delivery(url=url, validators=arrival.validators, md5=None)
         md5 = None
-        slip = Slip()
+        buffer = Buffer()
         try:
-            get(f"{plain}.md5", slip, _CHECKSUM_CAP, None)
-            md5 = parse_checksum(slip.content)
+            get(f"{plain}.md5", buffer, _CHECKSUM_CAP, None)
+            md5 = parse_checksum(buffer.content)
         except Missing as error:
             if order.checksum is Checksum.REQUIRED:
                 raise FeedRefused(

@@ -43,7 +43,7 @@ class _Passing(FeedRefused):
         self.after = after
 
 
-class Browser:
+class Client:
     """A session with one server, for a file and its .md5. Used as a context manager."""
 
     def __init__(self, deadline: Deadline, retries: int) -> None:

@@ -71,7 +71,7 @@ class FileSink:
             raise FwfeedError(message, "see that the path in [paths] is right, and that there is room") from error
 
 
-class Slip:
+class Buffer:
     """A small file in memory."""
 
     def __init__(self) -> None:

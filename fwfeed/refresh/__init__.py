@@ -23,7 +23,7 @@ from fwfeed.errors import FeedRefused, FwfeedError
 from fwfeed.fetch import orders
 from fwfeed.model import Candidate, Recipe, Snapshot, Source, Verdict
 from fwfeed.prefixes import Family
-from fwfeed.refresh.acquire import Arrived, Fresh, Lost, Outcome, Same, Stale, acquire
+from fwfeed.refresh.acquire import Acquired, Arrived, Fresh, Lost, Same, Stale, acquire
 from fwfeed.refresh.reading import Reading, read
 from fwfeed.store import candidates, delegations, files
 from fwfeed.store.cache import Accepted, Cache
@@ -130,7 +130,7 @@ class _Refresh:
         refused = {each.accepted.source.name: each.refusal.message for each in stale}
         return replace(refreshed, stale=tuple(map(_serving, stale))), refused
 
-    def _tell_of(self, outcome: Outcome) -> None:
+    def _tell_of(self, outcome: Acquired) -> None:
         match outcome:
             case Fresh():
                 source = outcome.file.accepted.source

@@ -66,7 +66,7 @@ class Lost:
     refusal: FeedRefused
 
 
-Outcome = Fresh | Same | Stale | Lost
+Acquired = Fresh | Same | Stale | Lost
 
 
 def acquire(
@@ -76,30 +76,32 @@ def acquire(
     staging: files.Staging,
     now: datetime,
     seen: Callable[[str, int, int], None],
-) -> Generator[Outcome, None, None]:
+) -> Generator[Acquired, None, None]:
     """Yield how it ended for every order, as it ends. Closing it cuts what is still under way."""
-    errands = [_Errand(order, config, cache, staging, now, seen) for order in orders]
+    transfers = [_Transfer(order, config, cache, staging, now, seen) for order in orders]
     with ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE) as pool:
-        running: dict[Future[Delivery | None], _Errand] = {pool.submit(errand.run): errand for errand in errands}
+        running: dict[Future[Delivery | None], _Transfer] = {
+            pool.submit(transfer.run): transfer for transfer in transfers
+        }
         try:
             while running:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    errand = running.pop(future)
-                    outcome = errand.conclude(future)
+                    transfer = running.pop(future)
+                    outcome = transfer.conclude(future)
                     if outcome is None:
-                        running[pool.submit(errand.run)] = errand
+                        running[pool.submit(transfer.run)] = transfer
                     else:
                         yield outcome
                         del outcome  # what it holds is large, and the next one is coming
         finally:
             with deferred():  # a second signal must not keep us from cutting what the pool would wait for
-                for errand in running.values():
-                    errand.cut()
+                for transfer in running.values():
+                    transfer.cut()
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-class _Errand:
+class _Transfer:
     """One order on its way from location to location."""
 
     def __init__(
@@ -154,7 +156,7 @@ class _Errand:
         """Have it end now."""
         self._deadline.cut()
 
-    def conclude(self, future: Future[Delivery | None]) -> Outcome | None:
+    def conclude(self, future: Future[Delivery | None]) -> Acquired | None:
         """Judge what came; None where the next location is to be asked, or this one once more."""
         try:
             delivery = future.result()

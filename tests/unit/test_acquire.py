@@ -18,7 +18,7 @@ from fwfeed.errors import FeedRefused, FwfeedError
 from fwfeed.feeds import Feed, Format
 from fwfeed.fetch import orders
 from fwfeed.model import Snapshot
-from fwfeed.refresh.acquire import Fresh, Lost, Outcome, Same, Stale, acquire
+from fwfeed.refresh.acquire import Acquired, Fresh, Lost, Same, Stale, acquire
 from fwfeed.store import files
 from fwfeed.store.cache import Cache
 from tests.unit.builders import GERMANY, JAPAN, delegated, publish, snapshot
@@ -58,7 +58,7 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
-def ask(wanted: Config, cache: Cache, *, now: datetime = NOW, accept: bool = False) -> Outcome:
+def ask(wanted: Config, cache: Cache, *, now: datetime = NOW, accept: bool = False) -> Acquired:
     """Get the one file that a configuration asks for; `accept` keeps it, as a refresh does."""
     with files.Staging() as staging:
         (outcome,) = acquire(orders(wanted), wanted, cache, staging, now, lambda *_: None)

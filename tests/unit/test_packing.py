@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fwfeed.errors import ExitCode, FwfeedError
 from fwfeed.fetch import packing
 from fwfeed.fetch.packing import Digests, digest, split_packing, unpack
-from fwfeed.fetch.parts import FileSink, Slip
+from fwfeed.fetch.parts import Buffer, FileSink
 from tests.unit.builders import JAPAN, delegated
 
 RAW = delegated("apnic", JAPAN)
@@ -37,7 +37,7 @@ suffixes = pytest.mark.parametrize("suffix", PACKERS)
 
 
 def unpacked(packed: bytes, suffix: str, cap: int = 8 * MIB) -> bytes:
-    to = Slip()
+    to = Buffer()
     digests = unpack(io.BytesIO(packed), suffix, to, cap)
     raw = to.content
     assert digests == Digests(size=len(raw), md5=hashlib.md5(raw).hexdigest(), sha256=hashlib.sha256(raw).hexdigest())
@@ -46,7 +46,7 @@ def unpacked(packed: bytes, suffix: str, cap: int = 8 * MIB) -> bytes:
 
 def refusal_of(packed: bytes, suffix: str, cap: int = 8 * MIB) -> str:
     with pytest.raises(ValueError, match=r".") as caught:
-        unpack(io.BytesIO(packed), suffix, Slip(), cap)
+        unpack(io.BytesIO(packed), suffix, Buffer(), cap)
     assert type(caught.value) is ValueError
     return str(caught.value)
 
@@ -138,7 +138,7 @@ def test_a_bomb_is_stopped_at_the_cap(suffix: str) -> None:
 
 @suffixes
 def test_nothing_over_the_cap_is_written(suffix: str) -> None:
-    to = Slip()
+    to = Buffer()
     with pytest.raises(ValueError, match="when unpacked"):
         unpack(io.BytesIO(PACKERS[suffix](bytes(20 * MIB))), suffix, to, 3 * MIB)
     assert len(to.content) <= 3 * MIB
@@ -157,7 +157,7 @@ def test_no_more_is_read_than_is_unpacked(suffix: str) -> None:
 
     packed = Counted(PACKERS[suffix](bytes(9 * MIB) + NOISE))
     with pytest.raises(ValueError, match="when unpacked"):
-        unpack(packed, suffix, Slip(), 8 * MIB)
+        unpack(packed, suffix, Buffer(), 8 * MIB)
     assert packed.reads == 1
 
 
@@ -245,7 +245,7 @@ def test_what_xz_itself_makes_at_its_highest_is_unpacked() -> None:
 
 @suffixes
 def test_the_digests_are_of_the_unpacked_file(suffix: str) -> None:
-    assert unpack(io.BytesIO(PACKERS[suffix](NOISE)), suffix, Slip(), 8 * MIB) == digest(io.BytesIO(NOISE))
+    assert unpack(io.BytesIO(PACKERS[suffix](NOISE)), suffix, Buffer(), 8 * MIB) == digest(io.BytesIO(NOISE))
 
 
 @pytest.mark.parametrize(
@@ -276,12 +276,12 @@ def test_a_file_is_made_when_its_first_byte_comes_and_not_before(tmp_path: Path)
 
 
 def test_nothing_of_a_body_that_is_begun_again_is_left(tmp_path: Path) -> None:
-    for sink in (FileSink(tmp_path / "file"), Slip()):
+    for sink in (FileSink(tmp_path / "file"), Buffer()):
         sink.write(b"longer than what comes then")
         sink.restart()
         sink.write(b"one")
         sink.write(b"two")
-        if isinstance(sink, Slip):
+        if isinstance(sink, Buffer):
             assert sink.content == b"onetwo"
         else:
             assert (tmp_path / "file").read_bytes() == b"onetwo"
