@@ -153,13 +153,16 @@ def test_a_body_of_no_told_length_is_fine_where_an_md5_vouches_for_it(before: st
 
 def test_chunks_of_any_size_are_one_body(before: str, place: Place) -> None:
     pieces = [chunk(NEWER[at : at + 7]) for at in range(0, len(NEWER), 7)]
-    place.say(says(head(Transfer_Encoding="chunked"), *pieces, b"0\r\nx: y\r\n\r\n"), whole(checksum(NEWER)))
+    place.say(
+        says(head(Transfer_Encoding="chunked", Connection="close"), *pieces, b"0\r\nx: y\r\n\r\n"),
+        whole(checksum(NEWER)),
+    )
     assert_taken(place, place.run("fetch"))
 
 
 def test_continue_and_early_hints_before_the_answer_are_fine(before: str, place: Place) -> None:
     first = b"HTTP/1.1 100 Continue\r\n\r\n" * 3
-    place.say(says(first, head(length=len(NEWER)), NEWER), whole(checksum(NEWER)))
+    place.say(says(first, head(length=len(NEWER), Connection="close"), NEWER), whole(checksum(NEWER)))
     assert_taken(place, place.run("fetch"))
 
 
