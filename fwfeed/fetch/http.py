@@ -294,6 +294,8 @@ def _reason(causes: list[BaseException]) -> str:
         text = f"the body is cut short: {text}"
     elif isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
         text = f"this is not HTTP: {text}"
+    elif _is_of_certificate(cause) and "certificate" not in text:
+        text = f"the certificate is another host's: {text}"
     elif isinstance(cause, urllib3.exceptions.HTTPError):
         text = text.rpartition(": ")[2]  # before it stands a repr of the connection
     if any(isinstance(each, urllib3.exceptions.ProxyError) for each in causes):
