@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from fwfeed.fetch import file_name
-from tests.unit.builders import FWFEED, GERMANY, JAPAN, Ended, World, delegated, snapshot, world
+from tests.unit.builders import FWFEED, GERMANY, JAPAN, Ended, World, delegated, publish, snapshot, world
 
 APNIC = file_name("apnic")
 MORE = "JP|ipv4|198.18.0.0|64|20240101|allocated"  # as much growth as the gates let through
@@ -559,3 +560,32 @@ def test_a_damaged_database_is_made_anew_though_no_file_changed(made: World) -> 
     assert made.run("lookup", "198.51.100.1").code == 1
     assert made.run("fetch").code == 0
     assert "JP, apnic" in made.run("lookup", "198.51.100.1").out
+
+
+def test_a_file_that_would_leave_the_set_without_bounds_costs_its_location_alone(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.compile.PREFIX_CAP", 3)
+    crumbs = [f"JP|ipv4|198.51.100.{2 * number}|1|20100101|allocated" for number in range(4)]
+    mirror = made.root / "mirror"
+    publish(mirror, "apnic", delegated("apnic", crumbs))
+    made.configure(sources=f'mirrors = ["{mirror.as_uri()}"]')
+    fetched(made)
+    assert made.run("list", "--family", "4").out == "198.51.100.0/24\n"
+
+
+def test_a_bug_that_one_file_reaches_is_a_refusal_of_that_file(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched(made)
+    made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=2))
+    before = kept(made)
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(
+        sys.modules["fwfeed.refresh.acquire"], "read", broken
+    )  # the package has a function of that name
+    ended = made.run("fetch")
+    assert ended.code == 3
+    assert f"apnic: {made.url('apnic')}: fwfeed failed on it: ZeroDivisionError: a bug; the file accepted" in ended.err
+    assert kept(made) == before
