@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ import pytest
 import trustme
 
 from tests.lab import world as lab_world
+from tests.lab.namespaces import batch, tagged
 from tests.lab.world import FILE, FWFEED, World, wait_until
 from tests.skipping import leave_out
 
@@ -132,45 +134,43 @@ class Fleet:
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     if reason := lab_world.missing():
         leave_out(reason)
-    names = [f"fwfeed{os.getpid()}-{side}" for side in "ab"]
+    with tagged() as tag:
+        yield from _fleet(tmp_path, [f"fwfeed-{tag}-{side}" for side in "ab"])
+
+
+def _fleet(folder: Path, names: Sequence[str]) -> Iterator[Fleet]:
     authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    authority.issue_cert("192.0.2.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
-    trusting = {**ENVIRONMENT, "REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem")}
-    a, b = Host(names[0], tmp_path / "a", ENVIRONMENT), Host(names[1], tmp_path / "b", trusting)
-    made = Fleet(a=a, b=b, files=tmp_path / "files", log=tmp_path / "server.log")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert("192.0.2.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+    trusting = {**ENVIRONMENT, "REQUESTS_CA_BUNDLE": str(folder / "ca.pem")}
+    a, b = Host(names[0], folder / "a", ENVIRONMENT), Host(names[1], folder / "b", trusting)
+    made = Fleet(a=a, b=b, files=folder / "files", log=folder / "server.log")
     for registry in REGISTRIES:
         publish(made.files, registry, JAPAN if registry == "apnic" else ("|ipv4|203.0.113.0|256||available",))
     a.configure(made.files.as_uri())
     b.configure("https://192.0.2.1/{registry}")
     a.cache.mkdir()
-    server = None
+    batch(*(f"netns add {name}" for name in names))
+    batch(f"link add eth0 type veth peer name eth0 netns {names[1]}", namespace=names[0])
+    for number, name in enumerate(names, 1):
+        address = f"address add 192.0.2.{number}/30 dev eth0"
+        batch("link set lo up", address, "link set eth0 up", namespace=name)
+    command = ["ip", "netns", "exec", names[0], sys.executable, "-c", _SERVER]
+    with made.log.open("wb") as log:
+        server = subprocess.Popen(
+            [*command, "192.0.2.1", str(a.cache), str(folder / "server.pem")], env=ENVIRONMENT, stderr=log
+        )
+
+    def listening() -> bool:
+        show = ["ip", "netns", "exec", names[0], "ss", "-Hltn", "sport = :443"]
+        return b":443" in subprocess.run(show, check=True, capture_output=True).stdout
+
     try:
-        for name in names:
-            lab_world._ip("netns", "add", name)
-            lab_world._ip("-n", name, "link", "set", "lo", "up")
-        lab_world._ip("-n", names[0], "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", names[1])
-        for number, name in enumerate(names, 1):
-            lab_world._ip("-n", name, "address", "add", f"192.0.2.{number}/30", "dev", "eth0")
-            lab_world._ip("-n", name, "link", "set", "eth0", "up")
-        command = ["ip", "netns", "exec", names[0], sys.executable, "-c", _SERVER]
-        with made.log.open("wb") as log:
-            server = subprocess.Popen(
-                [*command, "192.0.2.1", str(a.cache), str(tmp_path / "server.pem")], env=ENVIRONMENT, stderr=log
-            )
-
-        def listening() -> bool:
-            show = ["ip", "netns", "exec", names[0], "ss", "-Hltn", "sport = :443"]
-            return b":443" in subprocess.run(show, check=True, capture_output=True).stdout
-
         wait_until(listening, "the mirror to listen")
         yield made
     finally:
-        if server is not None:
-            server.terminate()
-            server.wait(timeout=20)
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True, timeout=20)
+        server.terminate()
+        server.wait(timeout=20)
 
 
 def test_a_host_with_nothing_but_a_mirror_gets_what_the_other_has_and_judges_it_itself(fleet: Fleet) -> None:
@@ -343,10 +343,11 @@ class Slow:
                 slow.asked.set()
                 slow.go.wait(30)
                 raw = (mirror / self.path.strip("/")).read_bytes()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
+                with suppress(ConnectionError):  # whoever asked may have been killed
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(raw)))
+                    self.end_headers()
+                    self.wfile.write(raw)
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -5,7 +5,8 @@
     abroad (203.0.113.2, 2001:db8:2::2) /
 
 Nothing of the machine's own firewall, bus or network is touched; the one global setting it needs (log lines from
-namespaces) is put back.
+namespaces) is put back by the last world. Worlds may stand side by side: what they share is the kernel's
+log, and there each is known by the names of its devices.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TREE = Path(os.environ.get("FWFEED_LAB_FIREWALLD", Path(__file__).parents[2] / "build" / "lab" / "firewalld"))
+from tests.lab.matrix import Firewalld
+from tests.lab.namespaces import LOG_ALL, batch, tagged
+
 SYSTEM_PYTHON = "/usr/bin/python3"
 FWFEED = str(Path(sys.executable).with_name("fwfeed"))
 
-_LOG_ALL = Path("/proc/sys/net/netfilter/nf_log_all_netns")
 _BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -73,13 +75,11 @@ def missing() -> str:
     """Say what keeps the lab from running here, or nothing."""
     if os.geteuid() != 0:
         return "the lab needs root"
-    programs = [name for name in ("ip", "nft", "dbus-daemon", "ping", "nc") if not shutil.which(name)]
+    programs = [name for name in ("ip", "nft", "dbus-daemon", "dbus-send", "ping", "nc") if not shutil.which(name)]
     if programs:
         return f"the lab needs {', '.join(programs)}"
-    if not (TREE / "usr/sbin/firewalld").exists():
-        return f"the lab needs firewalld unpacked in {TREE}: make lab"
-    if not _LOG_ALL.exists():
-        return f"the lab needs {_LOG_ALL}: modprobe nf_log_syslog"
+    if not LOG_ALL.exists():
+        return f"the lab needs {LOG_ALL}: modprobe nf_log_syslog"
     return ""
 
 
@@ -92,9 +92,10 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
 
 
 class KernelLog:
-    """The kernel's log from the moment of its making."""
+    """What the kernel logs of some devices, from the moment of its making."""
 
-    def __init__(self) -> None:
+    def __init__(self, devices: Iterable[str]) -> None:
+        self._ours = re.compile(rf"\b(IN|OUT)=({'|'.join(map(re.escape, devices))})\s")
         self._descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self._descriptor, 0, os.SEEK_END)
         self._lines: list[str] = []
@@ -108,7 +109,9 @@ class KernelLog:
                 break
             except BrokenPipeError:
                 continue  # the ring has overtaken us; the next read goes on with what is left
-            self._lines.append(record.partition(";")[2].partition("\n")[0])
+            line = record.partition(";")[2].partition("\n")[0]
+            if self._ours.search(line):
+                self._lines.append(line)
         return [line for line in self._lines if all(re.search(rf"(^|\s){re.escape(w)}", line) for w in words)]
 
     def close(self) -> None:
@@ -120,7 +123,8 @@ class World:
     """The running lab; made by `world`."""
 
     folder: Path
-    prefix: str
+    firewalld: Firewalld
+    tag: str  # by which the kernel's log tells worlds apart
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -129,7 +133,11 @@ class World:
         return self.folder / "etc-firewalld"
 
     def namespace(self, name: str) -> str:
-        return f"{self.prefix}-{name}"
+        return f"fwfeed-{self.tag}-{name}"
+
+    def device(self, neighbour: Neighbour) -> str:
+        """Return the name of the host's device towards a neighbour."""
+        return f"{neighbour.name}-{self.tag}"
 
     def run(
         self, name: str, *command: str, timeout: float = 120, env: Mapping[str, str] | None = None
@@ -184,28 +192,44 @@ class World:
                 file = (stat.st_mtime_ns, path.read_bytes()) if path.is_file() else None
                 found[str(path)] = (stat.st_mode, file)
         if "firewalld" in self.processes:
-            found["default zone"] = self.firewall_cmd("--get-default-zone")
+            found["default zone"] = self.ask("org.fedoraproject.FirewallD1.getDefaultZone")
             found["kernel"] = self.run("host", "nft", "--handle", "list", "ruleset").stdout
         return found
 
     def fwfeed(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run the real command on the host."""
-        return self.run("host", FWFEED, "--config", str(self.folder / "fwfeed.toml"), *arguments, env=env)
+        return self.run("host", "at-home", FWFEED, "--config", str(self.folder / "fwfeed.toml"), *arguments, env=env)
 
     def start_fwfeed(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the real command on the host, to be signalled or raced; its stderr is a pipe."""
-        command = ["ip", "netns", "exec", self.namespace("host"), FWFEED, f"--config={self.folder}/fwfeed.toml"]
+        command = ["ip", "netns", "exec", self.namespace("host"), "at-home", FWFEED]
+        command += [f"--config={self.folder}/fwfeed.toml"]
         return subprocess.Popen([*command, *arguments], env=self.environment, stderr=subprocess.PIPE, text=True)
 
     def firewall_cmd(self, *arguments: str) -> str:
-        done = self.run("host", SYSTEM_PYTHON, str(TREE / "usr/bin/firewall-cmd"), *arguments)
+        done = self.run("host", SYSTEM_PYTHON, str(self.firewalld.tree / "usr/bin/firewall-cmd"), *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def ask(self, method: str, *arguments: str) -> str:
+        """Call a method of firewalld's on the bus, and return what it says; nothing, if nobody is there to answer."""
+        command = ["dbus-send", f"--bus={self.environment['DBUS_SYSTEM_BUS_ADDRESS']}", "--print-reply=literal"]
+        command += ["--dest=org.fedoraproject.FirewallD1", "/org/fedoraproject/FirewallD1", method, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
+
+    def start_bus(self) -> None:
+        socket = self.folder / "bus"
+        socket.unlink(missing_ok=True)
+        command = ["ip", "netns", "exec", self.namespace("host")]
+        command += ["dbus-daemon", f"--config-file={self.folder}/bus.conf", "--nofork", "--nopidfile"]
+        self.processes["bus"] = subprocess.Popen(command)
+        wait_until(socket.exists, "the bus to listen")
+
     def start_firewalld(self) -> None:
-        command = ["ip", "netns", "exec", self.namespace("host"), SYSTEM_PYTHON, str(TREE / "usr/sbin/firewalld")]
+        tree = self.firewalld.tree
+        command = ["ip", "netns", "exec", self.namespace("host"), SYSTEM_PYTHON, str(tree / "usr/sbin/firewalld")]
         command += ["--nofork", "--nopid", "--system-config", str(self.etc)]
-        command += ["--default-config", str(TREE / "usr/lib/firewalld")]
+        command += ["--default-config", str(tree / "usr/lib/firewalld")]
         command += ["--log-file", str(self.folder / "firewalld.log"), "--log-target", "file"]
         with (self.folder / "firewalld.out").open("ab") as out:
             self.processes["firewalld"] = subprocess.Popen(
@@ -215,7 +239,8 @@ class World:
 
     def _firewalld_runs(self) -> bool:
         assert self.processes["firewalld"].poll() is None, (self.folder / "firewalld.log").read_text()
-        return self.run("host", SYSTEM_PYTHON, str(TREE / "usr/bin/firewall-cmd"), "--state").returncode == 0
+        state = ("string:org.fedoraproject.FirewallD1", "string:state")
+        return self.ask("org.freedesktop.DBus.Properties.Get", *state).endswith(" RUNNING")
 
     def stop(self, name: str) -> None:
         process = self.processes.pop(name)
@@ -235,6 +260,12 @@ class World:
             return f":{port} " in self.run(name, "ss", "-Hltn", f"src = [{address}]:{port}").stdout
 
         wait_until(listening, f"{name} to listen on {address} port {port}")
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[str]:
+        """Start a command in a namespace, with its stdin and stdout pipes; it is to end by itself."""
+        whole = ["ip", "netns", "exec", self.namespace(name), *command]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(whole, env=self.environment, stdin=pipe, stdout=pipe, text=True)
 
     def connect(self, name: str, address: str, port: int) -> bool:
         """Try a TCP connection from a namespace."""
@@ -262,75 +293,89 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=20)
 
 
-@contextmanager
-def _network(prefix: str) -> Iterator[None]:
-    names = ["host", JP.name, ABROAD.name, CONTAINER.name]
-    try:
-        for name in names:
-            _ip("netns", "add", f"{prefix}-{name}")
-            _ip("-n", f"{prefix}-{name}", "link", "set", "lo", "up")
-            _ip("netns", "exec", f"{prefix}-{name}", "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
-        for neighbour in (JP, ABROAD, CONTAINER):
-            inside = f"{prefix}-{neighbour.name}"
-            here = f"v{neighbour.name}"
-            _ip("-n", f"{prefix}-host", "link", "add", here, "type", "veth", "peer", "name", "eth0", "netns", inside)
-            for namespace, device, last in ((f"{prefix}-host", here, 1), (inside, "eth0", 2)):
-                _ip("-n", namespace, "link", "set", device, "up")
-                _ip("-n", namespace, "address", "add", f"{neighbour.ipv4}.{last}/24", "dev", device)
-                _ip("-n", namespace, "address", "add", f"{neighbour.ipv6}::{last}/64", "dev", device, "nodad")
-            _ip("-n", inside, "route", "add", "default", "via", f"{neighbour.ipv4}.1")
-            _ip("-n", inside, "route", "add", "default", "via", f"{neighbour.ipv6}::1")
-        for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
-            _ip("netns", "exec", f"{prefix}-host", "sysctl", "-qw", f"{key}=1")
-        # Neighbours that know each other lose no first packet: one sent again would be logged again, and rightly.
-        for neighbour in (JP, ABROAD, CONTAINER):
-            for address in neighbour.addresses:
-                _ip("netns", "exec", f"{prefix}-host", "ping", "-qc1", "-w5", address)
-        yield
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", f"{prefix}-{name}"], check=False, capture_output=True, timeout=20)
+def _connect(lab: World) -> None:
+    neighbours = (JP, ABROAD, CONTAINER)
+    host = lab.namespace("host")
+    insides = {neighbour: lab.namespace(neighbour.name) for neighbour in neighbours}
+    batch(*(f"netns add {name}" for name in (host, *insides.values())))
+    forwarding = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+    for name in (host, *insides.values()):
+        settings = ("net.ipv6.conf.default.accept_dad=0", *(forwarding if name == host else ()))
+        _ip("netns", "exec", name, "sysctl", "-qw", *settings)
+    lines = ["link set lo up"]
+    for neighbour, inside in insides.items():
+        device = lab.device(neighbour)
+        lines += [
+            f"link add {device} type veth peer name eth0 netns {inside}",
+            f"link set {device} up",
+            f"address add {neighbour.ipv4}.1/24 dev {device}",
+            f"address add {neighbour.ipv6}::1/64 dev {device} nodad",
+        ]
+    batch(*lines, namespace=host)
+    for neighbour, inside in insides.items():
+        batch(
+            "link set lo up",
+            "link set eth0 up",
+            f"address add {neighbour.ipv4}.2/24 dev eth0",
+            f"address add {neighbour.ipv6}::2/64 dev eth0 nodad",
+            f"route add default via {neighbour.ipv4}.1",
+            f"route add default via {neighbour.ipv6}::1",
+            namespace=inside,
+        )
+    # Neighbours that know each other lose no first packet: one sent again would be logged again, and rightly.
+    pings = [
+        subprocess.Popen(
+            ["ip", "netns", "exec", host, "ping", "-qc1", "-w20", "-i0.1", address], stdout=subprocess.DEVNULL
+        )
+        for neighbour in neighbours
+        for address in neighbour.addresses
+    ]
+    assert [ping.wait(timeout=30) for ping in pings] == [0] * 6, "the neighbours do not reach each other"
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """Build the lab below an empty folder, with firewalld running, and take it all down again."""
+def world(folder: Path, firewalld: Firewalld) -> Iterator[World]:
+    """Build the lab below an empty folder, with a firewalld running, and take it all down again."""
     socket = folder / "bus"
     (folder / "bus.conf").write_text(_BUS_CONFIG.format(socket=socket))
     tools = folder / "bin"
     tools.mkdir()
+    tree = firewalld.tree
     offline = tools / "firewall-offline-cmd"
     offline.write_text(
         "#!/bin/sh\n"
-        f'exec {SYSTEM_PYTHON} {TREE}/usr/bin/firewall-offline-cmd --default-config {TREE}/usr/lib/firewalld "$@"\n'
+        f'exec {SYSTEM_PYTHON} {tree}/usr/bin/firewall-offline-cmd --default-config {tree}/usr/lib/firewalld "$@"\n'
     )
     offline.chmod(0o755)
+    # The machine's own resolvers are none of this world's; a process that ip starts in a namespace has its own mounts.
+    (folder / "etc").mkdir()
+    (folder / "etc/resolv.conf").write_text(f"nameserver {JP.addresses[0]}\n")
+    home = tools / "at-home"
+    home.write_text(
+        f"#!/bin/sh\nmount -t overlay -o lowerdir={folder}/etc:/etc fwfeed-lab /etc\n"
+        "test ! -d /run/systemd || mount -t tmpfs fwfeed-lab /run/systemd\n"  # nor is its systemd
+        'exec "$@"\n'
+    )
+    home.chmod(0o755)
     environment = {
         "PATH": f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin",
         "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={socket}",
-        "PYTHONPATH": str(next(TREE.glob("usr/lib/python3*/*-packages"))),
+        "PYTHONPATH": str(next(tree.glob("usr/lib/python3*/*-packages"))),
         "LC_ALL": "C.UTF-8",
         "HOME": str(folder),
     }
-    lab = World(folder, f"fwfeed{os.getpid()}", environment)
-    shutil.copytree(TREE / "etc/firewalld", lab.etc)
-    # As container engines do it: what comes from their bridge is trusted, and so forwarded.
-    (lab.etc / "zones/trusted.xml").write_text(
-        f'<zone target="ACCEPT"><interface name="v{CONTAINER.name}"/><forward/></zone>\n'
-    )
-    before = _LOG_ALL.read_text()
-    try:
-        with _network(lab.prefix):
-            _LOG_ALL.write_text("1")
-            lab.processes["bus"] = subprocess.Popen(
-                ["dbus-daemon", f"--config-file={folder}/bus.conf", "--nofork", "--nopidfile"]
-            )
-            wait_until(socket.exists, "the bus to listen")
-            try:
-                lab.start_firewalld()
-                yield lab
-            finally:
-                for name in reversed(list(lab.processes)):
-                    lab.stop(name)
-    finally:
-        _LOG_ALL.write_text(before)
+    with tagged() as tag:
+        lab = World(folder, firewalld, tag, environment)
+        shutil.copytree(tree / "etc/firewalld", lab.etc)
+        # As container engines do it: what comes from their bridge is trusted, and so forwarded.
+        (lab.etc / "zones/trusted.xml").write_text(
+            f'<zone target="ACCEPT"><interface name="{lab.device(CONTAINER)}"/><forward/></zone>\n'
+        )
+        _connect(lab)
+        try:
+            lab.start_bus()
+            lab.start_firewalld()
+            yield lab
+        finally:
+            for name in reversed(list(lab.processes)):
+                lab.stop(name)
