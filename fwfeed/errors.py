@@ -79,6 +79,14 @@ class CheckFailed(FwfeedError):
         self.problems = tuple(problems)
 
 
+class NotRunning(FwfeedError):
+    """firewalld does not run; when it starts, it reads its files."""
+
+
+class NotAnswering(FwfeedError):
+    """firewalld runs, but did not answer in time; it may yet do what it was asked to."""
+
+
 class RolledBack(FwfeedError):
     """An apply failed; the files and the runtime are what they were before it."""
 

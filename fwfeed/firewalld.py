@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from fwfeed.errors import CheckFailed, FwfeedError
+from fwfeed.errors import CheckFailed, FwfeedError, NotAnswering, NotRunning
+from fwfeed.nftrules import Service, Table, parse_table
 from fwfeed.prefixes import Family, Prefix, Range, Ranges, merge, parse_address, spans
 from fwfeed.process import run
 
@@ -24,6 +25,7 @@ _NFT_SECONDS = 60.0
 _CHECK_SECONDS = 120.0
 
 _START = "start it: systemctl start firewalld"
+_BUS_WAY_OUT = "systemctl status dbus-broker"
 
 
 _Settings = dict[str, list[str]]
@@ -45,19 +47,6 @@ class Kind(Enum):
         self.permanent = permanent
 
 
-class LogRule(NamedTuple):
-    """A rule that logs, as far as it can be told from firewalld's XML and from the kernel alike.
-
-    `protocol` is ip or ip6, `field` saddr or daddr; these and `ipset` are empty for a rule that names no set.
-    """
-
-    protocol: str
-    field: str
-    ipset: str
-    inverted: bool
-    prefix: str
-
-
 class Firewalld:
     """A running firewalld, over the system bus; made by `connect`."""
 
@@ -75,6 +64,32 @@ class Firewalld:
     def reload(self) -> None:
         """Read the permanent configuration again. Returns before the sets are filled (firewalld 1.3 to 2.5)."""
         self._call(_BUS_NAME, "reload", timeout=_RELOAD_SECONDS)
+
+    def version(self) -> str:
+        """Return firewalld's version."""
+        return str(self._call("org.freedesktop.DBus.Properties", "Get", _BUS_NAME, "version"))
+
+    def set_form(self, name: str) -> tuple[str, dict[str, str]] | None:
+        """Return type and options of the runtime's ipset, or None where there is none."""
+        try:
+            settings = self._call(f"{_BUS_NAME}.ipset", "getIPSetSettings", name)
+        except FwfeedError as error:
+            if "INVALID_IPSET" not in error.message:
+                raise
+            return None
+        return str(settings[3]), {str(key): str(value) for key, value in settings[4].items()}
+
+    def set_entries(self, name: str) -> list[str]:
+        """Return the entries that firewalld takes the runtime's ipset to have."""
+        return [str(entry) for entry in self._call(f"{_BUS_NAME}.ipset", "getEntries", name)]
+
+    def add_entry(self, name: str, entry: str) -> None:
+        """Add an entry to the runtime's ipset and to the kernel's; refused where it overlaps another."""
+        self._call(f"{_BUS_NAME}.ipset", "addEntry", name, entry)
+
+    def remove_entry(self, name: str, entry: str) -> None:
+        """Remove an entry, as firewalld writes it, from the runtime's ipset and from the kernel's."""
+        self._call(f"{_BUS_NAME}.ipset", "removeEntry", name, entry)
 
     def default_zone(self) -> str:
         """Return the default zone."""
@@ -110,23 +125,36 @@ class Firewalld:
             if element not in permanent.get(key, ()) and ("rule" not in key or "accept" in element)
         ]
 
-    def admits(self, zone: str, port: int) -> bool:
-        """Return whether a zone of the runtime lets new TCP connections to a port in."""
-        settings = self._call(f"{_BUS_NAME}.{Kind.ZONE.interface}", Kind.ZONE.runtime, zone)
-        pairs = [(str(ports), str(protocol)) for ports, protocol in settings.get("ports", ())]
-        for service in settings.get("services", ()):
-            pairs += self.service_ports(str(service))
-        return str(settings.get("target")) == "ACCEPT" or covers(pairs, port)
+    def intended(self, kind: Kind, name: str) -> dict[str, list[str]]:
+        """Return the settings that a reload gives a policy or zone: its file's, or the runtime's where it has none."""
+        runtime, permanent = self._settings(kind, name)
+        return permanent or runtime
 
-    def service_ports(self, service: str) -> list[tuple[str, str]]:
-        """Return the (port or first-last, protocol) pairs of a service."""
-        settings = self._call(_BUS_NAME, "getServiceSettings2", service)
-        return [(str(port), str(protocol)) for port, protocol in settings.get("ports", ())]
+    def intended_zone(self, interface: str) -> str:
+        """Return the zone to which the permanent configuration binds an interface, or nothing."""
+        config = f"{_BUS_NAME}.config"
+        return str(self._call(config, "getZoneOfInterface", interface, path=f"{_PATH}/config"))
+
+    def service(self, name: str) -> Service:
+        """Return what a service is."""
+        settings = self._call(_BUS_NAME, "getServiceSettings2", name)
+        return Service(
+            ports=tuple((str(port), str(protocol)) for port, protocol in settings.get("ports", ())),
+            destinations={str(family): str(where) for family, where in settings.get("destination", {}).items()},
+            whole=not any(settings.get(key) for key in ("protocols", "source_ports", "includes", "helpers", "modules")),
+        )
 
     def bound_interfaces(self) -> dict[str, str]:
         """Return the zone of each interface that is in one."""
-        active = self._call(f"{_BUS_NAME}.zone", "getActiveZones")
+        active = self._active_zones()
         return {str(name): str(zone) for zone, members in active.items() for name in members.get("interfaces", ())}
+
+    def zones_active(self) -> bool:
+        """Return whether any zone has an interface or a source; the default zone is also for those that are in none."""
+        return any(any(members.values()) for members in self._active_zones().values())
+
+    def _active_zones(self) -> Any:
+        return self._call(f"{_BUS_NAME}.zone", "getActiveZones")
 
     def _settings(self, kind: Kind, name: str) -> tuple[_Settings, _Settings]:
         """Return the runtime's and the permanent settings of a policy or zone."""
@@ -152,15 +180,6 @@ class Firewalld:
             raise _explained(error, method) from None
 
 
-def covers(pairs: list[tuple[str, str]], port: int) -> bool:
-    """Return whether (port or first-last, protocol) pairs hold a TCP port."""
-    for ports, protocol in pairs:
-        first, _, last = ports.partition("-")
-        if protocol == "tcp" and first.isdecimal() and int(first) <= port <= int(last or first):
-            return True
-    return False
-
-
 def connect() -> Firewalld:
     """Reach firewalld. Raises FwfeedError when the D-Bus bindings, the bus or firewalld are not there."""
     try:
@@ -172,9 +191,9 @@ def connect() -> Firewalld:
         running = bus.name_has_owner(_BUS_NAME)
     except dbus.DBusException as error:
         message = f"the system bus does not answer: {error.get_dbus_message()}"
-        raise FwfeedError(message, "systemctl status dbus-broker") from None
+        raise FwfeedError(message, _BUS_WAY_OUT) from None
     if not running:
-        raise FwfeedError("firewalld is not running", _START)
+        raise NotRunning("firewalld is not running", _START)
     return Firewalld(bus)
 
 
@@ -203,32 +222,14 @@ def parse_nft_set(text: str, family: Family) -> Ranges:
     return merge(_element(element, family) for element in nft_set.get("elem", ()))
 
 
-def kernel_log_rules() -> list[tuple[str, LogRule]]:
-    """Return each logging rule of firewalld's table with the name of its chain. Needs root."""
+def kernel_rules() -> Table:
+    """Return the rules of firewalld's table, none where it is not there. Needs root."""
     done = run("nft", "--json", "--terse", "list", "table", *_TABLE, timeout=_NFT_SECONDS)
     if done.code != 0:
+        if "No such file or directory" in done.stderr:  # somebody has flushed the ruleset
+            return Table({}, frozenset())
         raise FwfeedError(f"nft cannot read firewalld's table: {done.stderr.strip()}", "run it as root")
-    return parse_nft_log_rules(done.stdout)
-
-
-def parse_nft_log_rules(text: str) -> list[tuple[str, LogRule]]:
-    """Read the logging rules of a table from nft's JSON (libnftables-json(5)), with their chains."""
-    rules: list[tuple[str, LogRule]] = []
-    for entry in json.loads(text)["nftables"]:
-        expressions = entry.get("rule", {}).get("expr", ())
-        prefixes = [expression["log"].get("prefix", "") for expression in expressions if expression.get("log")]
-        if not prefixes:
-            continue
-        found = []
-        for expression in expressions:
-            match = expression.get("match", {})
-            payload = match["left"].get("payload") if isinstance(match.get("left"), dict) else None
-            if payload and str(match["right"]).startswith("@"):
-                inverted = match["op"] == "!="
-                found.append(LogRule(payload["protocol"], payload["field"], match["right"][1:], inverted, prefixes[0]))
-        chain = entry["rule"]["chain"]
-        rules += ((chain, rule) for rule in found or [LogRule("", "", "", inverted=False, prefix=prefixes[0])])
-    return rules
+    return parse_table(done.stdout)
 
 
 def offline_check(system_config: Path) -> None:
@@ -277,11 +278,18 @@ def _plain(settings: Any) -> _Settings:
 
 def _explained(error: Any, method: str) -> FwfeedError:
     name = error.get_dbus_name() or ""
-    said = error.get_dbus_message() or name
+    said = (error.get_dbus_message() or name).partition("JSON blob:")[0].strip()  # which is all it sent to the kernel
     if name.endswith((".ServiceUnknown", ".NameHasNoOwner")):
-        return FwfeedError("firewalld is not running", _START)
+        return NotRunning("firewalld is not running", _START)
+    if name.endswith(".NoReply") and "disconnected" in said:  # as dbus-daemon and dbus-broker say of one that died
+        return NotRunning(f"firewalld ended while it was asked to {method}", _START)
+    if name.endswith(".Disconnected"):
+        return FwfeedError("the system bus is gone", _BUS_WAY_OUT)
     if name.endswith((".NoReply", ".Timeout", ".TimedOut")):
-        return FwfeedError(f"firewalld did not answer {method} in time: {said}", "systemctl status firewalld")
+        message = f"firewalld did not answer in time (to {method}): it hangs, or is very busy"
+        return NotAnswering(message, "systemctl status firewalld; where it hangs: systemctl restart firewalld")
+    if "PANIC_MODE" in said:
+        return FwfeedError(f"firewalld refused {method}: it is in panic mode", "firewall-cmd --panic-off")
     if name.endswith((".AccessDenied", ".NotAuthorizedException")) or "not authorized" in said.lower():
         return FwfeedError(f"firewalld refused {method}: {said}", "run it as root")
     return FwfeedError(f"firewalld refused {method}: {said}", "journalctl -u firewalld")

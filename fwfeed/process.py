@@ -43,4 +43,20 @@ def run(*command: str, timeout: float) -> Completed:
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
-_PACKAGES = {"nft": "nftables", "firewall-offline-cmd": "firewalld"}
+def start(*command: str) -> None:
+    """Start a program that outlives this one and its terminal. Raises FwfeedError."""
+    silence = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in range(3)]
+    try:
+        os.posix_spawn(command[0], command, os.environ, file_actions=silence, setsid=True)
+    except OSError as error:
+        raise FwfeedError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+_PACKAGES = {
+    "nft": "nftables",
+    "firewall-offline-cmd": "firewalld",
+    "ip": "iproute",
+    "ss": "iproute",
+    "systemctl": "systemd",
+    "systemd-run": "systemd",
+}

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fwfeed.config import Config
-from fwfeed.firewalld import LogRule, parse_nft_log_rules, parse_nft_set
+from fwfeed.config import Config, Outbound, OutboundConfig
+from fwfeed.firewalld import parse_nft_set
 from fwfeed.model import IntendedSet
 from fwfeed.prefixes import Family, Range, Ranges, cover, format_address, format_prefix, merge
-from fwfeed.proof import intended_sets
+from fwfeed.proof import installed_ranges, intended_sets
 from fwfeed.render import render
 from tests.unit.builders import candidate, templates
 
@@ -69,6 +69,14 @@ def test_each_set_has_its_name_and_family_and_other_files_are_none() -> None:
         IntendedSet(name="JP", family=Family.IPV4, ranges=[span("198.51.100.0", "198.51.100.255")]),
     ]
     assert intended_sets({}) == []
+
+
+def test_the_countrys_set_comes_before_what_a_block_lets_pass_and_is_alone_in_what_is_installed() -> None:
+    config = Config(outbound=OutboundConfig(action=Outbound.REJECT))
+    rendered = render(candidate(config), config, templates())
+    content = dict(sorted(rendered.files.items()))
+    assert [each.name for each in intended_sets(content)] == ["JP", "JP6", "JP-pass", "JP6-pass"]
+    assert installed_ranges(content) == {each.family: each.ranges for each in rendered.sets[:2]}
 
 
 @pytest.mark.parametrize(
@@ -258,89 +266,3 @@ def test_a_set_of_the_other_family_is_an_error(element: object, family: Family) 
 def test_an_answer_without_one_set_is_an_error(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         parse_nft_set(text, Family.IPV4)
-
-
-CHAIN = "filter_OUT_policy_fwfeed-outbound_log"
-NEW = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["new", "untracked"]}}
-LIMIT = {"limit": {"rate": 30, "burst": 5, "per": "minute"}}
-
-
-def match(protocol: str, field: str, right: object, op: str = "==") -> dict[str, Any]:
-    return {"match": {"op": op, "left": {"payload": {"protocol": protocol, "field": field}}, "right": right}}
-
-
-def log(prefix: str | None = "JP-OUT ") -> dict[str, Any]:
-    return {"log": {"level": "info"} if prefix is None else {"prefix": prefix, "level": "info"}}
-
-
-def rule(*expressions: dict[str, Any]) -> dict[str, Any]:
-    head = {"family": "inet", "table": "firewalld", "chain": CHAIN, "handle": 321}
-    return {"rule": {**head, "expr": list(expressions)}}
-
-
-def found(*entries: dict[str, Any]) -> list[tuple[str, LogRule]]:
-    table = {"table": {"family": "inet", "name": "firewalld", "handle": 3}}
-    chain = {"chain": {"family": "inet", "table": "firewalld", "name": CHAIN, "handle": 300}}
-    jp = {"set": {"family": "inet", "name": "JP", "table": "firewalld", "type": "ipv4_addr", "handle": 4}}
-    version = {"metainfo": {"version": "1.0.9", "release_name": "Old Doc Yak #3", "json_schema_version": 1}}
-    return parse_nft_log_rules(json.dumps({"nftables": [version, table, chain, jp, *entries]}))
-
-
-@pytest.mark.parametrize(
-    ("expressions", "expected"),
-    [
-        ([match("ip", "daddr", "@JP", "!="), log()], LogRule("ip", "daddr", "JP", inverted=True, prefix="JP-OUT ")),
-        ([match("ip", "daddr", "@JP"), log()], LogRule("ip", "daddr", "JP", inverted=False, prefix="JP-OUT ")),
-        ([match("ip6", "saddr", "@JP6"), log()], LogRule("ip6", "saddr", "JP6", inverted=False, prefix="JP-OUT ")),
-        (
-            [NEW, match("ip6", "saddr", "@JP6", "!="), LIMIT, log("IN ")],
-            LogRule("ip6", "saddr", "JP6", inverted=True, prefix="IN "),
-        ),
-        ([log("ALL "), match("ip", "saddr", "@JP")], LogRule("ip", "saddr", "JP", inverted=False, prefix="ALL ")),
-        ([log("ALL ")], LogRule("", "", "", inverted=False, prefix="ALL ")),
-        ([NEW, LIMIT, log("ALL ")], LogRule("", "", "", inverted=False, prefix="ALL ")),
-        ([log(None)], LogRule("", "", "", inverted=False, prefix="")),
-        (
-            [match("ip", "saddr", {"prefix": {"addr": "192.0.2.0", "len": 24}}), log("NET ")],
-            LogRule("", "", "", inverted=False, prefix="NET "),
-        ),
-        ([match("tcp", "dport", 22), log("SSH ")], LogRule("", "", "", inverted=False, prefix="SSH ")),
-        (
-            [match("ip", "daddr", "@JP", "!="), match("tcp", "dport", 22), log("SSH ")],
-            LogRule("ip", "daddr", "JP", inverted=True, prefix="SSH "),
-        ),
-        (
-            [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "@names"}}, log("IF ")],
-            LogRule("", "", "", inverted=False, prefix="IF "),
-        ),
-    ],
-)
-def test_a_rule_that_logs_is_told_by_its_set_and_its_prefix(
-    expressions: list[dict[str, Any]], expected: LogRule
-) -> None:
-    assert found(rule(*expressions)) == [(CHAIN, expected)]
-
-
-@pytest.mark.parametrize(
-    "expressions",
-    [
-        [],
-        [{"accept": None}],
-        [match("ip", "daddr", "@JP", "!="), {"drop": None}],
-        [NEW, {"counter": {"packets": 0, "bytes": 0}}, {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}],
-        [{"jump": {"target": CHAIN}}],
-    ],
-)
-def test_a_rule_that_does_not_log_is_none(expressions: list[dict[str, Any]]) -> None:
-    assert found(rule(*expressions)) == []
-
-
-def test_rules_keep_their_order_and_each_its_chain() -> None:
-    other = rule(match("ip6", "daddr", "@JP6", "!="), log("B "))
-    other["rule"]["chain"] = "filter_FWD_policy_fwfeed-forwarded_log"
-    rules = found(rule(match("ip", "daddr", "@JP", "!="), log("A ")), rule({"accept": None}), other)
-    assert rules == [
-        (CHAIN, LogRule("ip", "daddr", "JP", inverted=True, prefix="A ")),
-        ("filter_FWD_policy_fwfeed-forwarded_log", LogRule("ip6", "daddr", "JP6", inverted=True, prefix="B ")),
-    ]
-    assert found() == []
