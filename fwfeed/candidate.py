@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -34,18 +35,7 @@ def dump(candidate: Candidate) -> bytes:
         "format": _FORMAT,
         "compiled": candidate.compiled.astimezone(UTC).isoformat(timespec="seconds"),
         "recipe": recipe_to_json(candidate.recipe),
-        "sources": [
-            {
-                "name": source.name,
-                "url": source.url,
-                "serial": source.serial,
-                "end_date": source.end_date.isoformat(),
-                "sha256": source.sha256,
-                "records": source.records,
-                "taken": source.taken,
-            }
-            for source in candidate.sources
-        ],
+        "sources": sources_to_json(candidate.sources),
         "parts": [
             {
                 "source": part.source,
@@ -77,7 +67,7 @@ def load(raw: bytes, *, file: str) -> Candidate:
         candidate = Candidate(
             compiled=datetime.fromisoformat(_text(document["compiled"])),
             recipe=recipe_from_json(document["recipe"]),
-            sources=tuple(_source(source) for source in document["sources"]),
+            sources=sources_from_json(document["sources"]),
             parts=tuple(_part(part) for part in document["parts"]),
             ipv4=_prefixes(document.pop("ipv4"), Family.IPV4),
             ipv6=_prefixes(document.pop("ipv6"), Family.IPV6),
@@ -109,6 +99,27 @@ def recipe_from_json(value: Any) -> Recipe:
     """Read a recipe from a JSON object. Raises ValueError, TypeError or KeyError."""
     names = ("registries", "countries", "feeds", "include", "exclude")
     return Recipe(**{name: tuple(_text(element) for element in value[name]) for name in names})
+
+
+def sources_to_json(sources: Iterable[Source]) -> list[dict[str, Any]]:
+    """Write sources as a JSON array."""
+    return [
+        {
+            "name": source.name,
+            "url": source.url,
+            "serial": source.serial,
+            "end_date": source.end_date.isoformat(),
+            "sha256": source.sha256,
+            "records": source.records,
+            "taken": source.taken,
+        }
+        for source in sources
+    ]
+
+
+def sources_from_json(values: Any) -> tuple[Source, ...]:
+    """Read sources from a JSON array. Raises ValueError, TypeError or KeyError."""
+    return tuple(_source(value) for value in values)
 
 
 def _key(family: Family) -> str:

@@ -135,6 +135,10 @@ class Candidate:
         return list(spans(self.prefixes(family), family))
 
 
+PASSING = "-pass"
+"""How the name of a set ends that has, beside the addresses of the set it is named after, those exempt from a block."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntendedSet:
     """An ipset as the kernel has to hold it."""
@@ -143,6 +147,11 @@ class IntendedSet:
     family: Family
     ranges: Ranges
 
+    @property
+    def passing(self) -> bool:
+        """Whether it is the set of what outbound = reject or drop lets pass, and not the country's."""
+        return self.name.endswith(PASSING)
+
 
 class Outcome(StrEnum):
     """How far a generation came."""
@@ -150,15 +159,18 @@ class Outcome(StrEnum):
     PENDING = "pending"
     APPLIED = "applied"
     ROLLED_BACK = "rolled back"
+    UNCONFIRMED = "not confirmed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """What a manifest says.
 
-    `root` is the folder it was made for, /etc/firewalld; `files` maps paths below it to sha256, `addresses` counts by
-    family what can move (gates.moving). `default_zone` is the zone this generation made the default, and
-    `replaced_zone` the one that was default before fwfeed ever changed it; both None where fwfeed has not touched it.
+    `root` is the folder it was made for, /etc/firewalld; `files` maps paths below it to sha256, `prefixes` counts those
+    of the set, and `addresses` what can move (gates.moving). `default_zone` is the zone this generation made the
+    default, and `replaced_zone` the one that was default before fwfeed ever changed it; both None where fwfeed has not
+    touched it. `restores` is the number of the generation that a rollback brought back with it. `config` is the sha256
+    of the configuration, empty where there was no file.
     """
 
     number: int
@@ -166,7 +178,12 @@ class Generation:
     created: datetime
     outcome: Outcome
     reason: str
+    restores: int | None
+    config: str
+    firewalld: str
     recipe: Recipe
+    sources: tuple[Source, ...]
+    prefixes: Mapping[Family, int]
     addresses: Mapping[Family, int]
     files: Mapping[str, str]
     default_zone: str | None
@@ -244,7 +261,8 @@ class Kernel(StrEnum):
 class Found:
     """What is known of one address: delegations (more than one while a block moves), and who holds it.
 
-    `unknown` says why, where it is unknown whether the kernel does.
+    `exempt` is whether connections to it would pass, though it is not in the set and others are refused. `unknown` says
+    why, where it is unknown whether the kernel does.
     """
 
     address: str
@@ -253,6 +271,7 @@ class Found:
     delegations: tuple[Delegation, ...]
     ipset: str
     prefix: str | None
+    exempt: bool
     kernel: Kernel
     unknown: str
 
@@ -290,6 +309,7 @@ class Status:
     `problems` says where files, runtime and kernel are not what the generation says: empty is the proof that they
     are, None that it is not known, and `unknown` why. `pending` is whether the candidate has another set than the
     generation. `held` is the candidate that the gates hold, and `verdicts` why; `refusals` is of the last refresh.
+    `waits` is until when the generation has to be confirmed; `held_back` says how somebody went back.
     """
 
     candidate: Candidate | None
@@ -297,6 +317,8 @@ class Status:
     verdicts: tuple[Verdict, ...]
     refusals: tuple[Refusal, ...]
     generation: Generation | None
+    waits: datetime | None
+    held_back: str
     pending: bool
     problems: tuple[str, ...] | None
     unknown: str

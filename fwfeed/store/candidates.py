@@ -10,11 +10,11 @@ from pathlib import Path
 from fwfeed import candidate as codec
 from fwfeed.errors import FwfeedError, printable
 from fwfeed.model import Candidate, Refusal
-from fwfeed.store import files
+from fwfeed.store import files, hosts
 
 NAME = "candidate.json"
 _MADE = rf"candidate\.json|delegations\.sqlite|{files.SCRATCH}"
-OURS = rf"lock|refusals\.json|{_MADE}|held/({_MADE})?"
+OURS = rf"lock|refusals\.json|{re.escape(hosts.NAME)}|{_MADE}|held/({_MADE})?"
 """What paths below the folder of candidates look like; those of folders end in /."""
 
 _SIZE_CAP = 20 << 20  # 2 x 131,072 of the longest prefixes are 9.6 MB

@@ -6,9 +6,9 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Self
 
 from fwfeed.errors import FwfeedError
@@ -183,6 +183,34 @@ def remove_tree(path: Path) -> None:
             shutil.rmtree(path)
 
 
+def build(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Make a new folder with files, durably: whole, or not at all."""
+    building = _temporary(folder)
+    try:
+        remove_tree(building)
+        for path, raw in content.items():
+            replace(building / path, raw)
+        with explained("write", folder):
+            for parent in {parent for path in content for parent in PurePath(path).parents}:
+                sync(building / parent)
+            building.rename(folder)
+            sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def dismantle(folder: Path) -> None:
+    """Remove a folder at one stroke, if it is there: half of it would be a damaged one."""
+    leaving = _kept(folder)
+    remove_tree(leaving)
+    with explained("remove", folder):
+        if folder.exists():
+            folder.rename(leaving)
+            sync(folder.parent)
+    remove_tree(leaving)
+
+
 def sync(path: Path) -> None:
     """Make a finished file, or the renames and removals in a folder, durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -190,6 +218,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def scratches(path: Path) -> tuple[Path, Path]:
+    """Return where files on their way to a place can have been left by a command that was killed."""
+    return _temporary(path), _kept(path)
 
 
 def _temporary(path: Path) -> Path:

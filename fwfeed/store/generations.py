@@ -6,25 +6,19 @@ anything is installed, so that no file of ours can ever lie in /etc/firewalld wi
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from fwfeed.candidate import recipe_from_json, recipe_to_json
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Generation, Outcome, Recipe
 from fwfeed.prefixes import Family
-from fwfeed.store import files
+from fwfeed.store import files, manifests
 
 _MANIFEST = "manifest.json"
-_PATH = re.compile(r"(ipsets|policies|zones)/[A-Za-z0-9_-]+\.xml")
+_DECIDED = frozenset({Outcome.APPLIED, Outcome.UNCONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +53,27 @@ class Generations:
 
     def write(self, generation: Generation, content: Mapping[str, bytes]) -> None:
         """Store a new generation with its files, whole or not at all."""
-        folder = self.root / _name(generation.number)
-        files.make_folder(self.root)
-        building = folder.with_name(f".{folder.name}.fwfeed-new")
-        with files.explained("write", folder):
-            shutil.rmtree(building, ignore_errors=True)
-            for path, raw in content.items():
-                target = building / "files" / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                files.replace(target, raw)
-            files.replace(building / _MANIFEST, _dump(generation))
-            building.rename(folder)
-            files.sync(self.root)
+        content_of = {f"files/{path}": raw for path, raw in content.items()}
+        files.build(self.root / _name(generation.number), {**content_of, _MANIFEST: manifests.dump(generation)})
+
+    def find(self, number: int) -> Generation | None:
+        """Return one generation, whatever folder it is for. Raises FwfeedError for a damaged manifest."""
+        files.require_own(self.root)
+        return self._read(_name(number)) if (self.root / _name(number)).exists() else None
+
+    def discard(self, generation: Generation) -> None:
+        """Take a generation away that came to nothing."""
+        files.dismantle(self.root / _name(generation.number))
+        with suppress(OSError):
+            self.root.rmdir()  # of the very first one, nothing stays
+
+    def prune(self, root: Path, keep: int) -> None:
+        """Take away all but the newest `keep` generations for a folder, the current one, and those without an end."""
+        history = self.all(root)
+        newest = current(history)
+        for generation in history[:-keep]:
+            if generation != newest and generation.outcome is not Outcome.PENDING:
+                files.dismantle(self.root / _name(generation.number))
 
     def content(self, generation: Generation) -> dict[str, bytes | None]:
         """Return a generation's files as they were rendered."""
@@ -80,7 +83,7 @@ class Generations:
     def close(self, generation: Generation, outcome: Outcome, reason: str = "") -> None:
         """Record how a generation ended."""
         path = self.root / _name(generation.number) / _MANIFEST
-        files.replace(path, _dump(replace(generation, outcome=outcome, reason=reason)))
+        files.replace(path, manifests.dump(replace(generation, outcome=outcome, reason=reason)))
 
     def _read(self, name: str) -> Generation:
         path = self.root / name / _MANIFEST
@@ -88,12 +91,9 @@ class Generations:
         try:
             if raw is None:
                 raise ValueError("it is missing")
-            generation = _load(int(name), json.loads(raw))
-            if _dump(generation) != raw:
-                raise ValueError("it has more or other values than fwfeed writes")
+            return manifests.load(int(name), raw)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise FwfeedError(f"{path}: not a manifest: {error}", "restore it from a backup") from None
-        return generation
 
 
 def current(generations: list[Generation]) -> Generation | None:
@@ -115,6 +115,17 @@ def unfinished(generations: list[Generation]) -> list[Generation]:
     return [each for each in generations if each.outcome is Outcome.PENDING and each.number > since]
 
 
+def why_held_back(generations: list[Generation]) -> str:
+    """Say how somebody went back, by `rollback` or by not confirming; nothing where nobody did.
+
+    What the candidate and the configuration would install is then for a human to install, not for a timer.
+    """
+    last = next((each for each in reversed(generations) if each.outcome in _DECIDED), None)
+    if last is not None and last.outcome is Outcome.UNCONFIRMED:
+        return f"nobody confirmed generation {last.number}"
+    return f"somebody went back to generation {last.restores}" if last is not None and last.restores else ""
+
+
 def owned(generations: list[Generation]) -> set[str]:
     """Return the paths that may be replaced or removed, because fwfeed wrote what lies there.
 
@@ -125,53 +136,5 @@ def owned(generations: list[Generation]) -> set[str]:
     return {path for each in [*unfinished(generations), *([newest] if newest else [])] for path in each.files}
 
 
-def digest(raw: bytes) -> str:
-    """Return the digest by which a manifest knows a file."""
-    return hashlib.sha256(raw).hexdigest()
-
-
 def _name(number: int) -> str:
     return f"{number:06d}"
-
-
-def _load(number: int, document: Any) -> Generation:
-    """Read a manifest. Raises ValueError, KeyError, TypeError or AttributeError."""
-    paths, addresses = dict(document["files"]), dict(document["addresses"])
-    if not all(_PATH.fullmatch(path) and re.fullmatch(r"[0-9a-f]{64}", sha256) for path, sha256 in paths.items()):
-        raise ValueError("it names files that fwfeed does not write")
-    if not all(type(count) is int and count >= 0 for count in addresses.values()):
-        raise ValueError("it has counts that are none")
-    texts = (document["root"], document["reason"])
-    zones = (document["default_zone"], document["replaced_zone"])
-    if not all(isinstance(text, str) for text in (*texts, *(zone for zone in zones if zone is not None))):
-        raise TypeError("it has other values where texts should be")
-    created = datetime.fromisoformat(document["created"])
-    if created.tzinfo is None:
-        raise ValueError("its time has no zone")
-    return Generation(
-        number=number,
-        root=document["root"],
-        created=created,
-        outcome=Outcome(document["outcome"]),
-        reason=document["reason"],
-        recipe=recipe_from_json(document["recipe"]),
-        addresses=MappingProxyType({family: addresses[str(family.value)] for family in Family}),
-        files=MappingProxyType(paths),
-        default_zone=document["default_zone"],
-        replaced_zone=document["replaced_zone"],
-    )
-
-
-def _dump(generation: Generation) -> bytes:
-    document = {
-        "root": generation.root,
-        "created": generation.created.astimezone(UTC).isoformat(timespec="seconds"),
-        "outcome": generation.outcome,
-        "reason": generation.reason,
-        "recipe": recipe_to_json(generation.recipe),
-        "addresses": {str(family.value): generation.addresses[family] for family in Family},
-        "files": dict(generation.files),
-        "default_zone": generation.default_zone,
-        "replaced_zone": generation.replaced_zone,
-    }
-    return (json.dumps(document, indent=1) + "\n").encode()

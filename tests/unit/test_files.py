@@ -661,3 +661,26 @@ except Interrupted as error:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "SIGTERM\n", "")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new", "b": b"new"}
+
+
+def test_a_folder_is_built_whole(tmp_path: Path) -> None:
+    files.build(tmp_path / "new", {"one": b"1", "below/two": b"2"})
+    assert contents(tmp_path) == {"new/one": b"1", "new/below/two": b"2"}
+
+
+def test_a_folder_that_cannot_be_built_is_not_there(tmp_path: Path) -> None:
+    refused(lambda: files.build(tmp_path / "new", {"one": b"1", "one/two": b"2"}))
+    assert names(tmp_path) == []
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "theirs").touch()
+    refused(lambda: files.build(tmp_path / "new", {"one": b"1"}))
+    assert contents(tmp_path) == {"new/theirs": b""}
+
+
+def test_a_folder_is_dismantled_with_what_an_interrupted_dismantling_left(tmp_path: Path) -> None:
+    for name in ("old", ".old.fwfeed-old"):
+        (tmp_path / name / "below").mkdir(parents=True)
+    files.dismantle(tmp_path / "old")
+    assert names(tmp_path) == []
+    files.dismantle(tmp_path / "old")
+    assert names(tmp_path) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Generation, Outcome, Recipe
+from fwfeed.model import Generation, Outcome, Recipe, Source
 from fwfeed.prefixes import Family
 from fwfeed.store import files
-from fwfeed.store.generations import Generations, current, digest, owned, unfinished
+from fwfeed.store.generations import Generations, current, owned, unfinished, why_held_back
+from fwfeed.store.manifests import digest
 from tests.unit.builders import snapshot
 
 ROOT = "/etc/firewalld"
@@ -37,6 +38,21 @@ FIRST = Generation(
         include=("192.0.2.0/24", "office"),
         exclude=("203.0.113.0/24",),
     ),
+    restores=None,
+    config="0" * 64,
+    firewalld="2.3.1",
+    sources=(
+        Source(
+            name="apnic",
+            url="https://apnic.example/delegated-apnic-extended-latest",
+            serial=20260102,
+            end_date=date(2026, 1, 1),
+            sha256="1" * 64,
+            records=100,
+            taken=2,
+        ),
+    ),
+    prefixes=MappingProxyType({Family.IPV4: 2, Family.IPV6: 1}),
     addresses=MappingProxyType({Family.IPV4: 512, Family.IPV6: 2**80}),
     files=MappingProxyType({path: digest(raw) for path, raw in CONTENT.items()}),
     default_zone=None,
@@ -74,6 +90,9 @@ def test_the_manifest_is_plain_text_that_says_what_was_installed(store: Generati
         "created": "2026-01-02T03:04:05+00:00",
         "outcome": "pending",
         "reason": "",
+        "restores": None,
+        "config": "0" * 64,
+        "firewalld": "2.3.1",
         "recipe": {
             "registries": ["apnic"],
             "countries": ["JP"],
@@ -81,6 +100,18 @@ def test_the_manifest_is_plain_text_that_says_what_was_installed(store: Generati
             "include": ["192.0.2.0/24", "office"],
             "exclude": ["203.0.113.0/24"],
         },
+        "sources": [
+            {
+                "name": "apnic",
+                "url": "https://apnic.example/delegated-apnic-extended-latest",
+                "serial": 20260102,
+                "end_date": "2026-01-01",
+                "sha256": "1" * 64,
+                "records": 100,
+                "taken": 2,
+            }
+        ],
+        "prefixes": {"4": 2, "6": 1},
         "addresses": {"4": 512, "6": 2**80},
         "files": dict(FIRST.files),
         "default_zone": "east",
@@ -119,6 +150,11 @@ generations = st.builds(
         include=st.lists(texts, max_size=2).map(tuple),
         exclude=st.lists(texts, max_size=2).map(tuple),
     ),
+    restores=st.none() | st.integers(1, 999_999),
+    config=texts,
+    firewalld=texts,
+    sources=st.just(FIRST.sources) | st.just(()),
+    prefixes=st.tuples(counts, counts).map(lambda pair: dict(zip(Family, pair, strict=True))),
     addresses=st.tuples(counts, counts).map(lambda pair: dict(zip(Family, pair, strict=True))),
     files=st.just({}),
     default_zone=zones,
@@ -280,7 +316,7 @@ def test_in_every_history_of_up_to_four_a_rolled_back_or_older_generation_owns_n
     outcomes: tuple[Outcome, ...],
 ) -> None:
     last = max((number for number, outcome in enumerate(outcomes, 1) if outcome is APPLIED), default=0)
-    live = {number for number, outcome in enumerate(outcomes, 1) if number >= last and outcome is not ROLLED_BACK}
+    live = {number for number, outcome in enumerate(outcomes, 1) if number >= last and outcome in {PENDING, APPLIED}}
     assert {path for path in owned(history(*outcomes)) if path.startswith("zones/")} == {
         f"zones/z{n}.xml" for n in live
     }
@@ -409,7 +445,10 @@ def test_what_stands_in_the_place_of_a_zone_is_refused(
     refused(store, tampered(tmp_path, lambda document: document.update({key: value})))
 
 
-KEYS = ("root", "created", "outcome", "reason", "recipe", "addresses", "files", "default_zone", "replaced_zone")
+KEYS = (
+    *("root", "created", "outcome", "reason", "restores", "config", "firewalld", "recipe", "sources", "prefixes"),
+    *("addresses", "files", "default_zone", "replaced_zone"),
+)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -502,3 +541,57 @@ def test_a_damaged_manifest_is_refused_whatever_folder_is_asked_for(store: Gener
 def test_a_manifest_is_written_with_the_mode_of_all_our_files(store: Generations) -> None:
     store.write(FIRST, CONTENT)
     assert manifest(store).stat().st_mode & 0o7777 == files.FILE_MODE
+
+
+def test_one_generation_is_found_whatever_folder_it_is_for(store: Generations) -> None:
+    store.write(replace(FIRST, root="/srv/firewalld"), CONTENT)
+    assert store.find(1) == replace(FIRST, root="/srv/firewalld")
+    assert store.find(2) is None
+
+
+def test_a_discarded_generation_leaves_nothing(store: Generations) -> None:
+    store.write(FIRST, CONTENT)
+    store.write(replace(FIRST, number=2), CONTENT)
+    store.discard(replace(FIRST, number=2))
+    assert [path.name for path in store.root.iterdir()] == ["000001"]
+    store.discard(FIRST)
+    assert not store.root.exists()
+
+
+def test_pruning_keeps_the_newest_the_current_one_those_without_an_end_and_those_of_other_folders(
+    store: Generations,
+) -> None:
+    outcomes = (PENDING, APPLIED, APPLIED, ROLLED_BACK, Outcome.UNCONFIRMED, ROLLED_BACK)
+    for generation in history(*outcomes):
+        store.write(generation, CONTENT)
+    store.write(replace(FIRST, number=7, root="/srv/firewalld"), CONTENT)
+    store.prune(Path(ROOT), 2)
+    assert numbers(store.all(Path(ROOT))) == [1, 3, 5, 6]
+    assert numbers(store.all(Path("/srv/firewalld"))) == [7]
+    assert store.next_number() == 8
+    store.prune(Path(ROOT), 10)
+    assert numbers(store.all(Path(ROOT))) == [1, 3, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "restoring", "held_back"),
+    [
+        ((), (), ""),
+        ((APPLIED,), (), ""),
+        ((APPLIED, Outcome.UNCONFIRMED), (), "nobody confirmed generation 2"),
+        ((Outcome.UNCONFIRMED,), (), "nobody confirmed generation 1"),
+        ((APPLIED, Outcome.UNCONFIRMED, ROLLED_BACK), (), "nobody confirmed generation 2"),
+        ((APPLIED, Outcome.UNCONFIRMED, APPLIED), (), ""),
+        ((APPLIED, APPLIED, APPLIED), (3,), "somebody went back to generation 1"),
+        ((APPLIED, APPLIED, APPLIED, ROLLED_BACK), (3,), "somebody went back to generation 1"),
+        ((APPLIED, APPLIED, APPLIED, APPLIED), (3,), ""),
+        ((APPLIED, ROLLED_BACK), (2,), ""),
+    ],
+)
+def test_going_back_on_purpose_holds_the_candidate_back_until_somebody_applies(
+    outcomes: tuple[Outcome, ...],
+    restoring: tuple[int, ...],
+    held_back: str,
+) -> None:
+    made = [replace(each, restores=1 if each.number in restoring else None) for each in history(*outcomes)]
+    assert why_held_back(made) == held_back
