@@ -8,15 +8,20 @@ rendered files that are read here, not what they were meant to be.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from fwfeed.model import IntendedSet
 from fwfeed.prefixes import Family, Ranges, merge, parse_prefix, spans
-from fwfeed.render import Rendered
+from fwfeed.render import Block, Rendered
+from fwfeed.ruleset import is_inverted
 
 _FAMILIES = {"inet": Family.IPV4, "inet6": Family.IPV6}
+_REFUSING = ("reject", "drop")
+_SELECTING = frozenset({"source", "destination"})
+_VERBS = frozenset({"accept", "reject", "drop", "mark", "log", "nflog", "audit"})
 _NAME_LENGTHS = {"ipsets": 32, "policies": 18, "zones": 17}
 
 
@@ -41,7 +46,12 @@ def check_files(rendered: Rendered, other_sets: Collection[str]) -> list[str]:
     for path, tree in trees.items():
         if path.startswith("policies/"):
             named = {element.get("ipset") for rule in tree.iter("rule") for element in rule}
-            problems += (f"{path}: no rule names the set {name}" for name in families if name not in named)
+            logged = (each.name for each in rendered.sets if not each.passing and each.name in families)
+            problems += (f"{path}: no rule names the set {name}" for name in logged if name not in named)
+            block = rendered.blocks.get(path.removeprefix("policies/").removesuffix(".xml"))
+            problems += (f"{path}: {problem}" for problem in _check_policy(tree, rendered.sets, block))
+        elif path.startswith("zones/"):
+            problems += (f"{path}: {problem}" for problem in _check_zone(tree))
         problems += (f"{path}: {problem}" for problem in _check_references(tree, families, other_sets))
     return problems
 
@@ -54,6 +64,13 @@ def parse_conf(conf: str) -> dict[str, str]:
         if equals and not key.lstrip().startswith(("#", ";")):
             settings.setdefault(key.strip(), value.strip())
     return settings
+
+
+def with_default_zone(conf: str, zone: str) -> str:
+    """Return firewalld.conf with another default zone."""
+    line = f"DefaultZone={zone}"
+    changed, found = re.subn(r"^[ \t]*DefaultZone[ \t]*=.*$", line, conf, count=1, flags=re.MULTILINE)
+    return changed if found else f"{conf}\n{line}\n"
 
 
 def check_daemon(conf: str) -> list[str]:
@@ -96,6 +113,75 @@ def _check_ipset(tree: ET.Element, intended: IntendedSet) -> Iterator[str]:
         yield "entries overlap: firewalld would fail to load the set"
     elif merge(ranges) != merge(intended.ranges):
         yield "the entries are not those of the candidate"
+
+
+def _check_policy(tree: ET.Element, sets: Sequence[IntendedSet], block: Block | None) -> Iterator[str]:
+    """Find what refuses more, or less, than what goes outside the set: firewalld loads either."""
+    if tree.get("target", "CONTINUE") != "CONTINUE":
+        yield f"its target is {tree.get('target')}, not CONTINUE: it would decide on every packet"
+    spared = {f"ipv{each.family.value}": each.name for each in sets}  # the last of a family has the most
+    refused: set[str] = set()
+    for rule in tree.iter("rule"):
+        verdict = next((rule.find(name) for name in _REFUSING if rule.find(name) is not None), None)
+        if rule.find("accept") is not None and _is_for_all(rule):
+            yield "a rule accepts everything: nothing after it, of this policy or another, would be asked"
+        if verdict is None:
+            continue
+        peer = rule.find("destination")
+        name = spared.get(rule.get("family", ""))
+        if peer is None or peer.get("ipset") != name or not is_inverted(peer):
+            where = name or "a set of its family"
+            yield f"a rule that {verdict.tag}s is not for what goes outside {where} alone"
+        elif block is not None and verdict.tag == block.verdict and _is_whole(rule, verdict):
+            refused.add(name or "")
+        sides = [{each.get("name") for each in tree.iter(tag)} for tag in ("ingress-zone", "egress-zone")]
+        if sides not in ([{"HOST"}, {"ANY"}], [{"ANY"}, {"ANY"}]):
+            yield f"a rule {verdict.tag}s, and the policy is not for what leaves: HOST to ANY, or ANY to ANY"
+        if block is not None and rule.get("family") == "ipv6":
+            yield from (
+                f"a rule {verdict.tag}s {each} of IPv6" for each in block.discovery if not _spares(tree, rule, each)
+            )
+    if block is not None:
+        yield from (
+            f"no rule {block.verdict}s all that goes outside {name}" for name in block.ipsets if name not in refused
+        )
+
+
+def _check_zone(tree: ET.Element) -> Iterator[str]:
+    for rule in tree.iter("rule"):
+        for verb in ("accept", *_REFUSING):
+            if rule.find(verb) is not None and _is_for_all(rule):
+                yield f"a rule {verb}s everything, wherever it comes from"
+
+
+def _spares(tree: ET.Element, refusing: ET.Element, icmp_type: str) -> bool:
+    """Return whether a rule before another one accepts all ICMPv6 messages of a type."""
+    return any(
+        [child.tag for child in rule] == ["icmp-type", "accept"]
+        and rule.find(f"icmp-type[@name='{icmp_type}']") is not None
+        and _priority(rule) < _priority(refusing)
+        for rule in tree.iter("rule")
+    )
+
+
+def _priority(rule: ET.Element) -> int:
+    try:
+        return int(rule.get("priority", "0"))
+    except ValueError:
+        return 0  # firewalld's own check finds it
+
+
+def _is_for_all(rule: ET.Element) -> bool:
+    """Return whether a rule asks for nothing but perhaps a family, or for what is outside a set or address."""
+    peers = [child for child in rule if child.tag in _SELECTING]
+    others = [child for child in rule if child.tag not in _SELECTING | _VERBS]
+    return not others and all(is_inverted(peer) for peer in peers)
+
+
+def _is_whole(rule: ET.Element, verdict: ET.Element) -> bool:
+    """Return whether a rule is for every packet of its peer: no part of them, no limit, no other peer."""
+    parts = [child for child in rule if child.tag not in _VERBS]
+    return [part.tag for part in parts] == ["destination"] and verdict.find("limit") is None
 
 
 def _check_references(tree: ET.Element, families: dict[str, Family], other_sets: Collection[str]) -> Iterator[str]:

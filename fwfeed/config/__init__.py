@@ -6,6 +6,7 @@ Every key has a default, so an empty text is a good configuration. Reading files
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections import Counter
@@ -16,6 +17,7 @@ from fwfeed.config import texts as as_
 from fwfeed.config.schema import (
     FOREIGN_ZONE,
     REGISTRY_URLS,
+    ApplyConfig,
     Checksum,
     Config,
     GatesConfig,
@@ -30,10 +32,12 @@ from fwfeed.config.schema import (
 from fwfeed.config.table import Table
 from fwfeed.errors import ConfigError
 from fwfeed.feeds import Feed, Format
+from fwfeed.prefixes import Family
 
 __all__ = [
     "FOREIGN_ZONE",
     "REGISTRY_URLS",
+    "ApplyConfig",
     "Checksum",
     "Config",
     "GatesConfig",
@@ -47,11 +51,7 @@ __all__ = [
     "parse",
 ]
 
-# firewalld's own zones and our other one: the zone of a set of such a name would take its place.
-_TAKEN_ZONES = frozenset(
-    [FOREIGN_ZONE, "block", "dmz", "drop", "external", "home", "internal", "nm-shared", "public", "trusted", "work"]
-)
-_ZONE_NAME_LENGTH = 17
+_SET_NAME_LENGTH = 32  # firewalld's own limit
 
 
 def parse(text: str, *, file: str) -> Config:
@@ -73,16 +73,18 @@ def parse(text: str, *, file: str) -> Config:
         outbound=_read_outbound(top.table("outbound")),
         inbound=_read_inbound(top.table("inbound")),
         gates=_read_gates(top.table("gates")),
+        apply=_read_apply(top.table("apply")),
         paths=_read_paths(top.table("paths")),
+        digest=hashlib.sha256(text.encode()).hexdigest(),
     )
     for index, feed in enumerate(config.feeds):
         if feed.format is Format.GEOFEED and not feed.countries and not top.problems:
             top.blame(f"feed[{index}].countries", "is missing, and set.countries has none to take in its place")
-    if config.inbound.action is Inbound.RESTRICT:
-        name = config.set.name
-        if name.lower() in _TAKEN_ZONES or len(name) > _ZONE_NAME_LENGTH:
-            reason = "there is one of that name, or it is longer than 17 characters"
-            top.blame("set.name", f'{name!r} cannot be a zone, as inbound.action = "restrict" needs: {reason}')
+    longest = config.set.passing(Family.IPV6)
+    if config.outbound.action.refuses and len(longest) > _SET_NAME_LENGTH:
+        room = _SET_NAME_LENGTH - (len(longest) - len(config.set.name))
+        reason = f'outbound.action = "{config.outbound.action}" may need a set {longest!r}'
+        top.blame("set.name", f"{config.set.name!r} is longer than {room} characters, and {reason}")
     top.finish()
     if top.problems:
         placed = sorted(((_line_of(text, key), key, message) for key, message in top.problems), key=lambda p: p[0])
@@ -198,6 +200,15 @@ def _read_gates(table: Table) -> GatesConfig:
         max_shrink=table.text("max_shrink", default.max_shrink, as_.percentage),
         max_growth=table.text("max_growth", default.max_growth, as_.percentage),
         max_space=table.text("max_space", default.max_space, as_.percentage),
+    )
+
+
+def _read_apply(table: Table) -> ApplyConfig:
+    default = ApplyConfig()
+    return ApplyConfig(
+        confirm=table.text("confirm", default.confirm, as_.waiting_time),
+        keep=table.number("keep", default.keep, as_.keep),
+        always_allow=table.texts("always_allow", default.always_allow, as_.cidr),
     )
 
 

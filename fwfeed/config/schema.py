@@ -10,6 +10,7 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from fwfeed.feeds import SPECIAL_PURPOSE, Feed
+from fwfeed.model import PASSING
 from fwfeed.prefixes import Family
 
 REGISTRY_URLS: Mapping[str, str] = MappingProxyType(
@@ -39,6 +40,13 @@ class Outbound(StrEnum):
 
     OFF = "off"
     LOG = "log"
+    REJECT = "reject"
+    DROP = "drop"
+
+    @property
+    def refuses(self) -> bool:
+        """Whether they are kept from leaving."""
+        return self in {Outbound.REJECT, Outbound.DROP}
 
 
 class Inbound(StrEnum):
@@ -62,6 +70,10 @@ class SetConfig:
         """Return the name of the family's ipset."""
         return self.name if family is Family.IPV4 else f"{self.name}6"
 
+    def passing(self, family: Family) -> str:
+        """Return the name of the family's ipset of all that outbound = reject or drop lets pass."""
+        return f"{self.ipset(family)}{PASSING}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcesConfig:
@@ -82,7 +94,10 @@ class SourcesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundConfig:
-    """[outbound]: the policies for what the host sends, and what it forwards. `limit` None: log all."""
+    """[outbound]: the policies for what the host sends, and what it forwards.
+
+    `limit` is of log lines, never of what is refused; None: log all.
+    """
 
     action: Outbound = Outbound.LOG
     prefix: str = "OUTBOUND_FOREIGN "
@@ -92,7 +107,7 @@ class OutboundConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundConfig:
-    """[inbound]: the policy or zones for what comes in. `limit` None: log all."""
+    """[inbound]: the policy or zone for what comes in. `limit` None: log all."""
 
     action: Inbound = Inbound.OFF
     prefix: str = "INBOUND_FOREIGN "
@@ -114,6 +129,19 @@ class GatesConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyConfig:
+    """[apply]: how generations go in.
+
+    `confirm` is how long a change of rules waits for `fwfeed confirm` before it is rolled back (None: it does not),
+    `keep` how many generations stay on disk, `always_allow` the addresses and CIDRs that nothing of fwfeed's may cut.
+    """
+
+    confirm: timedelta | None = None
+    keep: int = 10
+    always_allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathsConfig:
     """[paths]: where fwfeed works."""
 
@@ -126,7 +154,7 @@ class PathsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole configuration."""
+    """The whole configuration; `digest` is the sha256 of its text, empty where there is none."""
 
     set: SetConfig = field(default_factory=SetConfig)
     sources: SourcesConfig = field(default_factory=SourcesConfig)
@@ -134,4 +162,6 @@ class Config:
     outbound: OutboundConfig = field(default_factory=OutboundConfig)
     inbound: InboundConfig = field(default_factory=InboundConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
+    apply: ApplyConfig = field(default_factory=ApplyConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
+    digest: str = field(default="", compare=False)

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from fwfeed.config.schema import REGISTRY_URLS
 from fwfeed.countries import CODES
 from fwfeed.feeds import SPECIAL_PURPOSE
+from fwfeed.model import PASSING
 from fwfeed.prefixes import Family, Prefix, format_prefix
 
 
@@ -19,6 +20,8 @@ def set_name(text: str) -> str:
     """Accept the name of a set: firewalld allows 32 characters, and the IPv6 set's name is one longer."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", text):
         raise ValueError(f"{text!r} is not a set name: a letter, then letters, digits, - or _, 31 in all")
+    if text.endswith(PASSING):
+        raise ValueError(f"{text!r} ends in {PASSING}, as the sets do that fwfeed makes beside this one")
     return text
 
 
@@ -35,16 +38,26 @@ def term(text: str, feeds: Collection[str]) -> str:
     """Normalise an element of include or exclude: the name of a group or feed, or an address or CIDR."""
     if text == SPECIAL_PURPOSE or text in feeds:
         return text
+    names = [SPECIAL_PURPOSE, *feeds]
+    near = get_close_matches(text, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return _canonical(
+        text, f"neither an address, a CIDR, the group {SPECIAL_PURPOSE}, nor the name of a [[feed]]{hint}"
+    )
+
+
+def cidr(text: str) -> str:
+    """Normalise an address or CIDR."""
+    return _canonical(text, "neither an address nor a CIDR")
+
+
+def _canonical(text: str, otherwise: str) -> str:
     import netaddr  # only the few configurations that name addresses pay for it
 
     try:
         network = netaddr.IPNetwork(text)
     except (netaddr.AddrFormatError, ValueError):
-        names = [SPECIAL_PURPOSE, *feeds]
-        near = get_close_matches(text, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        known = f"the group {SPECIAL_PURPOSE}, nor the name of a [[feed]]"
-        raise ValueError(f"{text!r} is neither an address, a CIDR, {known}{hint}") from None
+        raise ValueError(f"{text!r} is {otherwise}") from None
     family = Family(network.version)
     canonical = format_prefix(Prefix(network.first, network.prefixlen), family)
     if network.value != network.first:
@@ -116,6 +129,18 @@ def duration(text: str) -> timedelta:
     if length > timedelta(days=1):
         raise ValueError(f'{text!r} is not a time like "30s" or "10m", up to a day')
     return length
+
+
+def waiting_time(text: str) -> timedelta | None:
+    """Read a time like 2m, or None for "off"."""
+    return None if text == "off" else duration(text)
+
+
+def keep(number: int) -> int:
+    """Accept how many generations to keep: the one to go back to among them."""
+    if not 2 <= number <= 1000:
+        raise ValueError(f"{number} is not a number from 2 to 1000")
+    return number
 
 
 def retries(number: int) -> int:

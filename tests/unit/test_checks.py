@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fwfeed.checks import check_daemon, check_files
-from fwfeed.config import Config, Inbound, InboundConfig, SetConfig
+from fwfeed.config import Config, Inbound, InboundConfig, Outbound, OutboundConfig, SetConfig
 from fwfeed.render import Rendered, render
 from tests.unit.builders import candidate, shipped, templates
 
@@ -62,11 +62,137 @@ def test_a_policy_that_a_template_leaves_without_rules_is_found() -> None:
 
 
 def test_a_dangling_ipset_in_a_zone_is_found() -> None:
-    files = rendered(RESTRICT, zone=shipped("zone").replace("{{ ipset }}", "{{ ipset }}x"))
+    files = rendered(RESTRICT, zone=shipped("zone").replace("{{ rule.ipset }}", "{{ rule.ipset }}x"))
     assert problems(files) == [
-        "zones/jp.xml: <source> names ipset 'JPx', which does not exist",
-        "zones/jp.xml: <source> names ipset 'JP6x', which does not exist",
+        "zones/log-outbound.xml: <source> names ipset 'JPx', which does not exist",
+        "zones/log-outbound.xml: <source> names ipset 'JP6x', which does not exist",
     ]
+
+
+BLOCKS = [Config(outbound=OutboundConfig(action=action)) for action in (Outbound.REJECT, Outbound.DROP)]
+ON_LINK = (
+    ["127.0.0.0/8", "169.254.0.0/16", "192.0.2.0/24", "198.51.100.0/25", "224.0.0.0/4", "255.255.255.255/32"],
+    ["::1/128", "2001:db8:1::/48", "2001:db8:3::/49", "fe80::/10", "ff00::/8"],
+)
+POLICIES = ("policies/fwfeed-outbound.xml", "policies/fwfeed-forwarded.xml")
+RULE = '<rule family="ipv4" priority="9">'
+OUTSIDE = '<destination ipset="JP-pass" invert="True"/>'
+WARNING = "a rule that drops is not for what goes outside JP-pass alone"
+
+
+@pytest.mark.parametrize("config", BLOCKS)
+def test_a_block_is_sound_with_sets_beside_the_countrys_and_without(config: Config) -> None:
+    assert problems(rendered(config)) == []
+    alone = render(candidate(config, *ON_LINK), config, templates())
+    assert len(alone.sets) == 2
+    assert problems(alone) == []
+
+
+@pytest.mark.parametrize("config", BLOCKS)
+@pytest.mark.parametrize("old", ['    <{{ rule.peer }} ipset="{{ rule.passing }}" invert="True"/>\n', ' invert="True"'])
+def test_a_block_that_a_template_makes_one_of_everything_is_found(config: Config, old: str) -> None:
+    policy = shipped("policy")
+    start = policy.index("{% if policy.verdict")
+    files = rendered(config, policy=policy[:start] + policy[start:].replace(old, ""))
+    verdict = config.outbound.action
+    for path in POLICIES:
+        assert f"{path}: a rule that {verdict}s is not for what goes outside JP-pass alone" in problems(files)
+        assert f"{path}: no rule {verdict}s all that goes outside JP6-pass" in problems(files)
+
+
+@pytest.mark.parametrize("config", BLOCKS)
+def test_a_block_that_does_not_spare_what_is_exempt_is_found(config: Config) -> None:
+    files = rendered(config, policy=shipped("policy").replace("rule.passing", "rule.ipset"))
+    verdict = config.outbound.action
+    assert f"{POLICIES[0]}: a rule that {verdict}s is not for what goes outside JP-pass alone" in problems(files)
+
+
+@pytest.mark.parametrize("config", BLOCKS)
+def test_a_block_that_a_template_leaves_out_or_limits_is_found(config: Config) -> None:
+    verdict = config.outbound.action
+    missing = sorted(
+        f"{path}: no rule {verdict}s all that goes outside {name}" for path in POLICIES for name in PASSING
+    )
+    assert sorted(problems(rendered(config, policy=shipped("policy").replace("policy.verdict", "none")))) == missing
+    limited = shipped("policy").replace(f"<{verdict}/>", f'<{verdict}><limit value="1/s"/></{verdict}>')
+    assert sorted(problems(rendered(config, policy=limited))) == missing
+
+
+PASSING = ("JP-pass", "JP6-pass")
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ("<rule><drop/></rule>", "a rule that drops is not for what goes outside a set of its family alone"),
+        (f"{RULE}<drop/></rule>", WARNING),
+        (f'{RULE}<destination ipset="JP"/><drop/></rule>', WARNING),
+        (f'{RULE}<destination ipset="JP-pass"/><drop/></rule>', WARNING),
+        (f'{RULE}<source ipset="JP-pass" invert="True"/><drop/></rule>', WARNING),
+        (f'{RULE}<destination address="192.0.2.0/24" invert="True"/><drop/></rule>', WARNING),
+        (
+            "<rule><accept/></rule>",
+            "a rule accepts everything: nothing after it, of this policy or another, would be asked",
+        ),
+        (
+            f"{RULE}{OUTSIDE}<accept/></rule>",
+            "a rule accepts everything: nothing after it, of this policy or another, would be asked",
+        ),
+    ],
+)
+def test_a_rule_more_that_decides_about_too_much_is_found(rule: str, problem: str) -> None:
+    for config in BLOCKS:
+        files = altered(POLICIES[1], "</policy>", f"{rule}</policy>", config)
+        assert problems(files) == [f"{POLICIES[1]}: {problem}"]
+
+
+def test_a_rule_more_that_decides_about_less_is_the_administrators() -> None:
+    rule = (
+        f'{RULE}{OUTSIDE}<port port="25" protocol="tcp"/><drop/></rule><rule><port port="53" protocol="udp"/><accept/>'
+    )
+    assert problems(altered(POLICIES[0], "</policy>", f"{rule}</rule></policy>", BLOCKS[0])) == []
+
+
+@pytest.mark.parametrize("target", ["ACCEPT", "DROP", "REJECT"])
+def test_a_policy_that_decides_about_all_that_is_left_is_found(target: str) -> None:
+    assert problems(altered(POLICIES[0], 'target="CONTINUE"', f'target="{target}"')) == [
+        f"{POLICIES[0]}: its target is {target}, not CONTINUE: it would decide on every packet"
+    ]
+
+
+def test_a_block_between_other_zones_is_found() -> None:
+    # of what comes to a host whose own address is foreign, a policy to HOST would refuse all
+    files = altered(POLICIES[0], '<egress-zone name="ANY"/>', '<egress-zone name="HOST"/>', BLOCKS[1])
+    assert set(problems(files)) == {
+        f"{POLICIES[0]}: a rule drops, and the policy is not for what leaves: HOST to ANY, or ANY to ANY"
+    }
+
+
+@pytest.mark.parametrize("config", BLOCKS)
+def test_a_block_that_comes_before_neighbour_discovery_or_without_it_is_found(config: Config) -> None:
+    verdict = config.outbound.action
+    of = f"{POLICIES[0]}: a rule {verdict}s "
+    late = problems(rendered(config, policy=shipped("policy").replace('priority="-1"', 'priority="3"')))
+    assert set(late) == {f"{of}{name} of IPv6" for name in DISCOVERY}
+    none = shipped("policy").replace("neighbour", "x").replace("in policy.discovery", "in policy.discovery[1:]")
+    assert set(problems(rendered(config, policy=none))) == {f"{of}{DISCOVERY[0]} of IPv6"}
+
+
+DISCOVERY = ("neighbour-advertisement", "neighbour-solicitation", "router-advertisement", "router-solicitation")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "<rule><{}/></rule>",
+        '<rule family="ipv4" priority="-9"><{}/></rule>',
+        '<rule family="ipv4"><source ipset="JP" invert="True"/><{}/></rule>',
+    ],
+)
+@pytest.mark.parametrize("verb", ["accept", "reject", "drop"])
+def test_a_rule_of_a_zone_that_decides_about_everybody_is_found(rule: str, verb: str) -> None:
+    files = altered("zones/log-outbound.xml", "</zone>", f"{rule.format(verb)}</zone>", RESTRICT)
+    assert problems(files) == [f"zones/log-outbound.xml: a rule {verb}s everything, wherever it comes from"]
 
 
 def test_an_ipset_of_the_administrators_own_is_not_dangling() -> None:

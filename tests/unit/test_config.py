@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fwfeed.config import (
     REGISTRY_URLS,
+    ApplyConfig,
     Checksum,
     Config,
     GatesConfig,
@@ -27,6 +28,7 @@ from fwfeed.config import (
 )
 from fwfeed.errors import ConfigError, ExitCode
 from fwfeed.feeds import Feed, Format
+from fwfeed.prefixes import Family
 from tests.unit.builders import to_toml
 
 EVERYTHING = """\
@@ -102,6 +104,11 @@ max_shrink = "2.5%"
 max_growth = "300%"
 max_space = "12.5%"
 
+[apply]
+confirm = "90s"
+keep = 3
+always_allow = ["192.0.2.7", "2001:db8:7::/48"]
+
 [paths]
 cache = "/srv/cache"
 state = "/srv/state"
@@ -142,6 +149,7 @@ def test_an_empty_text_gives_the_defaults_of_the_design() -> None:
     assert config.sources.retries == 3
     assert config.feeds == ()
     assert config.gates == GatesConfig(max_shrink=Fraction(1, 10), max_growth=Fraction(1, 4), max_space=Fraction(6, 10))
+    assert config.apply == ApplyConfig(confirm=None, keep=10, always_allow=())
     assert config.paths == PathsConfig(
         cache="/var/cache/fwfeed",
         state="/var/lib/fwfeed",
@@ -208,6 +216,7 @@ def test_every_key_is_read() -> None:
             action=Inbound.RESTRICT, prefix="IN ", limit=None, services=("ssh",), foreign_services=("smtp", "http")
         ),
         gates=GatesConfig(max_shrink=Fraction(25, 1000), max_growth=Fraction(3), max_space=Fraction(1, 8)),
+        apply=ApplyConfig(confirm=timedelta(seconds=90), keep=3, always_allow=("192.0.2.7/32", "2001:db8:7::/48")),
         paths=PathsConfig(
             cache="/srv/cache",
             state="/srv/state",
@@ -224,7 +233,7 @@ def test_the_text_with_every_key_changes_every_value() -> None:
     for key in fields(Feed):
         assert len({getattr(feed, key.name) for feed in config.feeds}) > 1, f"feed.{key.name}"
     for table in fields(Config):
-        if table.name == "feeds":
+        if table.name in {"feeds", "digest"}:
             continue
         read, usual = getattr(config, table.name), getattr(default, table.name)
         assert is_dataclass(read)
@@ -345,7 +354,7 @@ def test_the_text_with_every_key_changes_every_value() -> None:
         ("[sources]\nretries = 3.0", "fwfeed.toml:2: sources.retries: must be a whole number, not a number"),
         ("[sources]\nretries = true", "fwfeed.toml:2: sources.retries: must be a whole number, not true or false"),
         ("[gates]\nmax_space = '60'", "fwfeed.toml:2: gates.max_space: '60' is not a percentage like \"10%\""),
-        ("[outbound]\naction = 'drop'", "fwfeed.toml:2: outbound.action: 'drop' is none of off, log"),
+        ("[outbound]\naction = 'block'", "fwfeed.toml:2: outbound.action: 'block' is none of off, log, reject, drop"),
         (
             "[outbound]\nlimit = '10'",
             'fwfeed.toml:2: outbound.limit: \'10\' is not a rate like "10/s" or "100/h", nor "off"',
@@ -365,6 +374,23 @@ def test_the_text_with_every_key_changes_every_value() -> None:
             ),
         ),
         ("[gates]\nmax_growth = '10'", "fwfeed.toml:2: gates.max_growth: '10' is not a percentage like \"10%\""),
+        ("[apply]\nkeep = 1", "fwfeed.toml:2: apply.keep: 1 is not a number from 2 to 1000"),
+        ("[apply]\nkeep = 1001", "fwfeed.toml:2: apply.keep: 1001 is not a number from 2 to 1000"),
+        (
+            "[apply]\nconfirm = '2 min'",
+            'fwfeed.toml:2: apply.confirm: \'2 min\' is not a time like "30s" or "10m", up to a day',
+        ),
+        (
+            "[apply]\nalways_allow = ['special-purpose']",
+            "fwfeed.toml:2: apply.always_allow[0]: 'special-purpose' is neither an address nor a CIDR",
+        ),
+        (
+            "[apply]\nalways_allow = ['192.0.2.7/24']",
+            (
+                "fwfeed.toml:2: apply.always_allow[0]: '192.0.2.7/24' has bits set behind its length; "
+                "did you mean 192.0.2.0/24?"
+            ),
+        ),
         ("[paths]\ncache = 'cache'", "fwfeed.toml:2: paths.cache: 'cache' is not an absolute path"),
         ("[paths]\nrun = '/run/../etc'", "fwfeed.toml:2: paths.run: '/run/../etc' is not an absolute path"),
     ],
@@ -373,18 +399,25 @@ def test_a_mistake_is_named_with_its_key_and_line(text: str, expected: str) -> N
     assert problem_of(text) == expected
 
 
-def test_a_name_that_cannot_be_a_zone_is_fine_where_no_zone_is_made() -> None:
-    assert parse("[set]\nname = 'public'", file="f").set.name == "public"
+def test_a_set_may_have_the_name_of_a_zone() -> None:
+    assert parse("[inbound]\naction = 'restrict'\n[set]\nname = 'public'", file="f").set.name == "public"
 
 
-# 'log-outbound' is the zone for all others: two files of one name, and the second would take the place of the first
-@pytest.mark.parametrize("name", ["Public", "trusted", "log-outbound", "ABCDEFGHIJKLMNOPQR"])
-def test_a_set_whose_name_cannot_be_a_zones_is_refused_where_zones_are_made(name: str) -> None:
-    problem = problem_of(f"[inbound]\naction = 'restrict'\n[set]\nname = '{name}'")
-    assert problem == (
-        f"fwfeed.toml:4: set.name: '{name}' cannot be a zone, as inbound.action = \"restrict\" needs: "
-        "there is one of that name, or it is longer than 17 characters"
+def test_a_set_is_not_called_as_fwfeed_calls_those_beside_it() -> None:
+    assert problem_of("[set]\nname = 'JP-pass'") == (
+        "fwfeed.toml:2: set.name: 'JP-pass' ends in -pass, as the sets do that fwfeed makes beside this one"
     )
+
+
+@pytest.mark.parametrize("action", ["reject", "drop"])
+def test_where_a_set_beside_this_one_may_be_needed_its_name_has_to_fit(action: str) -> None:
+    text = f"[outbound]\naction = '{action}'\n[set]\nname = '%s'"
+    assert parse(text % ("x" * 26), file="f").set.passing(Family.IPV6) == "x" * 26 + "6-pass"
+    assert problem_of(text % ("x" * 27)) == (
+        f"fwfeed.toml:4: set.name: '{'x' * 27}' is longer than 26 characters, and "
+        f"outbound.action = \"{action}\" may need a set '{'x' * 27}6-pass'"
+    )
+    assert parse(f"[set]\nname = '{'x' * 31}'", file="f").outbound.action is Outbound.LOG
 
 
 @pytest.mark.parametrize(
@@ -678,14 +711,14 @@ limt = "1/s"
 
 
 # Half of the keys are real ones, so that values reach every reader and not only the one for unknown keys.
-_TABLE_NAMES = [table.name for table in fields(Config) if table.name != "feeds"]
+_TABLE_NAMES = [table.name for table in fields(Config) if table.name not in {"feeds", "digest"}]
 _KNOWN = st.sampled_from(
     sorted(
-        {table.name for table in fields(Config) if table.name != "feeds"}
+        {table.name for table in fields(Config) if table.name not in {"feeds", "digest"}}
         | {
             key.name
             for table in fields(Config)
-            if table.name != "feeds"
+            if table.name not in {"feeds", "digest"}
             for key in fields(getattr(Config(), table.name))
         }
         | {key.name for key in fields(Feed)}

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwfeed.config import FOREIGN_ZONE, Config, Inbound, InboundConfig, Outbound, OutboundConfig, SetConfig
+from fwfeed.config import FOREIGN_ZONE, ApplyConfig, Config, Inbound, InboundConfig, Outbound, OutboundConfig, SetConfig
 from fwfeed.config import texts as as_
 from fwfeed.errors import ExitCode, TemplateFault
 from fwfeed.prefixes import Family
-from fwfeed.render import maxelem, render
+from fwfeed.render import Block, maxelem, render
 from tests.unit.builders import CHECKOUT, candidate, shipped, templates
 
 GOLDEN = CHECKOUT / "tests" / "data" / "golden"
@@ -48,6 +48,23 @@ CASES = {
             set=SetConfig(name="East", countries=("KR", "TW"), include=()),
             inbound=InboundConfig(action=Inbound.RESTRICT, services=("ssh", "https"), foreign_services=("smtp",)),
         )
+    ),
+    "inbound-restrict-on-link": Case(
+        Config(
+            inbound=InboundConfig(action=Inbound.RESTRICT),
+            apply=ApplyConfig(always_allow=("203.0.113.9/32", "2001:db8:2::/48")),
+        ),
+        ipv4=("169.254.0.0/16", "192.0.2.0/24"),
+        ipv6=("2001:db8:1::/48", "fe80::/10"),
+    ),
+    "outbound-reject": Case(Config(outbound=OutboundConfig(action=Outbound.REJECT))),
+    "outbound-drop": Case(
+        Config(
+            outbound=OutboundConfig(action=Outbound.DROP, forwarded=False),
+            apply=ApplyConfig(always_allow=("203.0.113.9/32",)),
+        ),
+        ipv4=("127.0.0.0/8", "169.254.0.0/16", "192.0.2.0/24", "224.0.0.0/4", "255.255.255.255/32"),
+        ipv6=("::1/128", "2001:db8:1::/48", "fe80::/10", "ff00::/8"),
     ),
     "empty-ipv6": Case(Config(), ipv6=()),
 }
@@ -84,10 +101,35 @@ def test_what_the_files_mean_comes_with_them() -> None:
     assert sorted(path for path in rendered.files if not path.startswith("ipsets/")) == [
         "policies/fwfeed-forwarded.xml",
         "policies/fwfeed-outbound.xml",
-        "zones/east.xml",
         "zones/log-outbound.xml",
     ]
     assert rendered.default_zone == FOREIGN_ZONE
+
+
+@pytest.mark.parametrize("action", list(Outbound))
+def test_a_block_spares_what_is_exempt_by_a_set_beside_the_countrys_where_that_lacks_it(action: Outbound) -> None:
+    config = Config(outbound=OutboundConfig(action=action), apply=ApplyConfig(always_allow=("203.0.113.9/32",)))
+    rendered = render(candidate(config, ["192.0.2.0/24"], CASES["outbound-drop"].ipv6), config, templates())
+    if action in {Outbound.REJECT, Outbound.DROP}:
+        assert [each.name for each in rendered.sets] == ["JP", "JP6", "JP-pass"]
+        assert [span for span in rendered.sets[2].ranges if span[0] >> 24 in {192, 203}] == [
+            (0xC0000200, 0xC00002FF),
+            (0xCB007109, 0xCB007109),
+        ]
+        block = rendered.blocks["fwfeed-outbound"]
+        assert (block.verdict, block.ipsets) == (action, ("JP-pass", "JP6"))
+        assert rendered.blocks["fwfeed-forwarded"] == Block(action, ("JP-pass", "JP6"), ())
+    else:
+        assert [each.name for each in rendered.sets] == ["JP", "JP6"]
+        assert rendered.blocks == {}
+
+
+def test_what_is_always_allowed_is_of_its_own_family() -> None:
+    config = CASES["inbound-restrict-on-link"].config
+    zone = ET.fromstring(CASES["inbound-restrict-on-link"].files()["zones/log-outbound.xml"])
+    sources = [(rule.get("family"), rule.find("source")) for rule in zone.iter("rule") if rule.find("service") is None]
+    found = [(family, each.get("address")) for family, each in sources if each is not None and each.get("address")]
+    assert found == list(zip(("ipv4", "ipv6"), config.apply.always_allow, strict=True))
 
 
 def test_the_default_zone_is_left_alone_unless_restricting() -> None:
@@ -101,7 +143,7 @@ def test_a_prefix_survives_xml_whatever_it_is_made_of(prefix: str) -> None:
     )
     rendered = render(candidate(config), config, templates())
     logs = [log for raw in rendered.files.values() for log in ET.fromstring(raw).iter("log")]
-    assert len(logs) == 5  # two rules in each of two policies, and one in the zone
+    assert len(logs) == 6  # two rules in each of two policies, and in the zone
     assert {log.get("prefix") for log in logs} == {prefix}
 
 
