@@ -16,20 +16,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fwfeed import gates
+from fwfeed import gates, surroundings
 from fwfeed.compile import Selection, combine, recipe
-from fwfeed.config import Config
+from fwfeed.config import Config, Outbound
 from fwfeed.errors import FeedRefused, FwfeedError
 from fwfeed.fetch import orders
 from fwfeed.model import Candidate, Recipe, Snapshot, Source, Verdict
 from fwfeed.prefixes import Family
 from fwfeed.refresh.acquire import Acquired, Arrived, Fresh, Lost, Same, Stale, acquire
 from fwfeed.refresh.reading import Reading, read
-from fwfeed.store import candidates, delegations, files
+from fwfeed.store import candidates, delegations, files, hosts
 from fwfeed.store.cache import Accepted, Cache
 from fwfeed.store.lock import locked
 
 LOCK_SECONDS = 60.0
+RESOLVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,21 @@ def refresh(
                 candidates.record_refusals(state, {"": refusal.message}, now)
             raise
         candidates.record_refusals(state, refusals, now)
+        _record_hosts(config, tell)
     return refreshed
+
+
+def _record_hosts(config: Config, tell: Callable[[str], None]) -> None:
+    """Record the addresses of the hosts that this one needs, for an apply that would cut them. It never fails."""
+    wanted = surroundings.names(config) if config.outbound.action is not Outbound.OFF else []
+    found = surroundings.resolve(wanted, RESOLVE_SECONDS)
+    try:
+        new = hosts.record(candidates.folder(Path(config.paths.state)), wanted, found)
+    except FwfeedError as error:
+        tell(f"the addresses of hosts could not be recorded: {error.message}")
+    else:
+        if new:
+            tell(f"addresses of {len(found)} hosts recorded")
 
 
 class _Refresh:

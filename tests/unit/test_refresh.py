@@ -589,3 +589,32 @@ def test_a_bug_that_one_file_reaches_is_a_refusal_of_that_file(made: World, monk
     assert ended.code == 3
     assert f"apnic: {made.url('apnic')}: fwfeed failed on it: ZeroDivisionError: a bug; the file accepted" in ended.err
     assert kept(made) == before
+
+
+def test_addresses_of_what_the_host_needs_are_recorded_and_never_fail_a_refresh(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"time.example.net": ["192.0.2.1"]}
+    monkeypatch.setattr("fwfeed.surroundings.names", lambda _config: ["time.example.net"])
+    monkeypatch.setattr("fwfeed.surroundings.resolve", lambda _wanted, _seconds: known)
+    record = made.state / "candidate" / "hosts.json"
+    fetched(made)
+    assert json.loads(record.read_text()) == known
+    before = snapshot(made.root)
+    assert made.run("fetch").code == 0
+    assert snapshot(made.root) == before
+    known["time.example.net"] = ["192.0.2.2"]
+    assert made.run("fetch").code == 0
+    assert json.loads(record.read_text()) == {"time.example.net": ["192.0.2.2", "192.0.2.1"]}
+    record.unlink()
+    record.mkdir()
+    ended = made.run("fetch", "-v")
+    assert ended.code == 0
+    assert "the addresses of hosts could not be recorded: " in ended.err
+
+
+def test_with_outbound_off_no_name_is_asked_for(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.configure(more='[outbound]\naction = "off"')
+    monkeypatch.setattr("fwfeed.surroundings.names", lambda _config: pytest.fail("a name was asked for"))
+    fetched(made)
+    assert not (made.state / "candidate" / "hosts.json").exists()

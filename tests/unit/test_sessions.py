@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fwfeed.sessions import Session, ssh_session
+from fwfeed.errors import FwfeedError
+from fwfeed.process import Completed
+from fwfeed.sessions import Session, established, ssh_session
 from tests.unit.builders import CHECKOUT
 
 ME = os.getpid()
@@ -73,8 +75,8 @@ def test_without_a_session_there_is_none(tmp_path: Path) -> None:
     [
         (b"198.51.100.7 50022 192.0.2.1 2222", Session("198.51.100.7", 2222)),
         (b"2001:db8:1::7 50022 2001:db8::1 22", Session("2001:db8:1::7", 22)),
-        (b"fe80::7%eth0 50022 fe80::1%eth0 22", Session("fe80::7", 22)),
-        (b"::ffff:198.51.100.7 50022 ::ffff:192.0.2.1 22", Session("::ffff:198.51.100.7", 22)),
+        (b"fe80::7%eth0 50022 fe80::1%eth0 22", Session("fe80::7", 22, "eth0")),
+        (b"::ffff:198.51.100.7 50022 ::ffff:192.0.2.1 22", Session("198.51.100.7", 22)),
         (b"UNKNOWN 65535 UNKNOWN 65535", Session("UNKNOWN", 65535)),
         (b"UNKNOWN", Session("UNKNOWN", 0)),
         (b"198.51.100.7", Session("198.51.100.7", 0)),
@@ -159,4 +161,85 @@ def test_the_session_is_found_in_the_real_proc_after_what_sudo_does_to_the_envir
         check=True,
         timeout=60,
     )
-    assert done.stdout == "None Session(peer='2001:db8:1::7', port=22)\n"
+    assert done.stdout == "None Session(peer='2001:db8:1::7', port=22, interface='')\n"
+
+
+SERVER, CHILD, MONITOR, KNOCKER, TUNNEL = 7001, 7002, 7003, 7004, 7005
+LISTENING = f'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid={SERVER},fd=3))'
+TITLES = {
+    SERVER: b"sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0",
+    CHILD: b"sshd: root@pts/0\0",
+    MONITOR: b"sshd: operator [priv]\0",
+    KNOCKER: b"sshd: root [net]\0",
+    TUNNEL: b"sshd-session: operator@notty\0",
+}
+
+
+def told_by_ss(
+    monkeypatch: pytest.MonkeyPatch, proc: Path, *lines: str, code: int = 0
+) -> tuple[list[Session], list[int]]:
+    for pid, title in TITLES.items():
+        (proc / str(pid)).mkdir(exist_ok=True)
+        (proc / str(pid) / "cmdline").write_bytes(title)
+    done = Completed(code, "".join(f"{line}\n" for line in lines), "")
+    monkeypatch.setattr("fwfeed.sessions.run", lambda *_command, timeout: done)  # noqa: ARG005 - as it is called
+    return established(proc)
+
+
+@pytest.mark.parametrize(
+    ("line", "sessions"),
+    [
+        ('ESTAB 0 36 192.0.2.1:22 198.51.100.7:5022 users:(("sshd",pid=7002,fd=4))', [FOUND]),
+        ('ESTAB 0 0 [::ffff:192.0.2.1]:22 [::ffff:198.51.100.7]:5022 users:(("sshd",pid=7002,fd=4))', [FOUND]),
+        (
+            'ESTAB 0 0 192.0.2.1:22 198.51.100.7:5 users:(("sshd-session",pid=7003,fd=4),("sshd-auth",pid=7002,fd=4))',
+            [FOUND],
+        ),
+        ('ESTAB 0 0 [2001:db8::1]:22 [2001:db8:1::7]:5 users:(("sshd",pid=7002,fd=4))', [Session("2001:db8:1::7", 22)]),
+        (
+            'ESTAB 0 0 [fe80::1%eth0]:22 [fe80::7%eth0]:5 users:(("sshd",pid=7002,fd=4))',
+            [Session("fe80::7", 22, "eth0")],
+        ),
+        (
+            'ESTAB 0 0 [fe80::1]%eth0:22 [fe80::7]%eth0:5 users:(("sshd",pid=7002,fd=4))',
+            [Session("fe80::7", 22, "eth0")],
+        ),
+        # who has gone in the meantime is taken for one who had logged in
+        ('ESTAB 0 0 192.0.2.1:22 198.51.100.7:5 users:(("sshd",pid=6999,fd=4))', [FOUND]),
+        # who has not logged in
+        ('ESTAB 0 0 192.0.2.1:22 198.51.100.7:5 users:(("sshd",pid=7003,fd=4),("sshd",pid=7004,fd=4))', []),
+        # what a session reaches on behalf of somebody
+        ('ESTAB 0 0 192.0.2.1:40022 198.51.100.7:443 users:(("sshd",pid=7002,fd=9))', []),
+        # from this host itself
+        ('ESTAB 0 0 192.0.2.1:22 192.0.2.1:5 users:(("sshd",pid=7002,fd=4))', []),
+        # another server's, and another state
+        ('ESTAB 0 0 192.0.2.1:22 198.51.100.7:5 users:(("nginx",pid=7002,fd=4))', []),
+        ('CLOSE-WAIT 0 0 192.0.2.1:22 198.51.100.7:5 users:(("sshd",pid=7002,fd=4))', []),
+        ("ESTAB 0 0 192.0.2.1:22 198.51.100.7:5", []),
+        ("nonsense", []),
+    ],
+)
+def test_all_sessions_are_those_of_who_has_logged_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, sessions: list[Session]
+) -> None:
+    assert told_by_ss(monkeypatch, tmp_path, LISTENING, line) == (sessions, [22])
+
+
+def test_a_port_that_a_session_listens_on_is_none_of_the_servers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = [
+        LISTENING,
+        'ESTAB 0 0 192.0.2.1:22 198.51.100.7:5 users:(("sshd-session",pid=7005,fd=4))',
+        'LISTEN 0 128 0.0.0.0:8080 0.0.0.0:* users:(("sshd-session",pid=7005,fd=9))',
+        'ESTAB 0 0 192.0.2.1:8080 203.0.113.9:5 users:(("sshd-session",pid=7005,fd=10))',
+    ]
+    assert told_by_ss(monkeypatch, tmp_path, *lines) == ([FOUND], [22])
+
+
+def test_where_processes_cannot_be_seen_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(FwfeedError, match="ss does not tell"):
+        told_by_ss(monkeypatch, tmp_path, "LISTEN 0 128 0.0.0.0:22 0.0.0.0:*", "ESTAB 0 0 192.0.2.1:22 198.51.100.7:5")
+    with pytest.raises(FwfeedError, match="ss does not tell"):
+        told_by_ss(monkeypatch, tmp_path, code=255)
+    assert told_by_ss(monkeypatch, tmp_path) == ([], [])
