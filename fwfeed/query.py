@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from fwfeed import firewalld, gates
@@ -12,9 +13,11 @@ from fwfeed.errors import ConfigError, FwfeedError
 from fwfeed.feeds import special_purpose
 from fwfeed.model import Found, Generation, Kernel, Status
 from fwfeed.prefixes import Family, Prefix, Ranges, find, format_address, format_prefix, merge
-from fwfeed.proof import Content, differences, intended_sets
-from fwfeed.store import candidates, delegations, files, generations
+from fwfeed.proof import Content, differences, installed_ranges
+from fwfeed.render import exempt
+from fwfeed.store import candidates, delegations, files, generations, manifests
 from fwfeed.store.generations import Generations
+from fwfeed.store.journal import Journal, Phase
 
 _NEEDS_ROOT = "reading what the kernel holds needs root"
 
@@ -41,7 +44,9 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
         raise ConfigError(problems, "give single addresses, like 192.0.2.1 or 2001:db8::1")
     state = Path(config.paths.state)
     candidate = candidates.load(state)
-    kernel = {family: _kernel_set(config, family) for family in {family for _, family in parsed}}
+    families = {family for _, family in parsed}
+    kernel = {family: _kernel_set(config, family) for family in families}
+    spared = {family: exempt(config, family) if config.outbound.action.refuses else [] for family in families}
     return [
         Found(
             address=format_address(address, family),
@@ -50,6 +55,7 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
             delegations=tuple(delegations.lookup(delegations.path(state), address, family)),
             ipset=config.set.ipset(family),
             prefix=_holding(candidate.prefixes(family), candidate.ranges(family), address, family),
+            exempt=find(spared[family], address) is not None and find(merge(candidate.ranges(family)), address) is None,
             kernel=_holds(kernel[family][0], address),
             unknown=kernel[family][1],
         )
@@ -62,10 +68,11 @@ def status(config: Config) -> Status:
     state = Path(config.paths.state)
     store = Generations.below(state)
     candidate, held = candidates.find(state), candidates.find_held(state)
-    generation = generations.current(store.all(Path(config.paths.firewalld)))
+    history = store.all(Path(config.paths.firewalld))
+    generation, waits = _in_force(state, history)
     content = store.content(generation) if generation else {}
     try:
-        installed = {intended.family: intended.ranges for intended in intended_sets(content)}
+        installed = installed_ranges(content)
     except ValueError as error:
         raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
     problems, unknown = None, ""
@@ -80,11 +87,30 @@ def status(config: Config) -> Status:
         verdicts=() if held is None else tuple(gates.judge(candidate, held, config.gates)),
         refusals=candidates.refusals(state),
         generation=generation,
+        waits=waits,
+        held_back="" if waits else generations.why_held_back(history),
         pending=candidate is not None
         and any(merge(candidate.ranges(family)) != installed.get(family) for family in Family),
         problems=problems,
         unknown=unknown,
     )
+
+
+def history(config: Config) -> tuple[list[Generation], int | None]:
+    """Return every generation, newest first, and the number of the one in force."""
+    state = Path(config.paths.state)
+    listed = Generations.below(state).all(Path(config.paths.firewalld))
+    generation, _waits = _in_force(state, listed)
+    return listed[::-1], None if generation is None else generation.number
+
+
+def _in_force(state: Path, history: Sequence[Generation]) -> tuple[Generation | None, datetime | None]:
+    """Return the generation that is installed, and until when it has to be confirmed."""
+    entry = Journal.below(state).read()
+    waiting = [each for each in history if entry and entry.phase is Phase.PROVED and each.number == entry.generation]
+    if waiting and entry and entry.waits:
+        return waiting[0], entry.waits.until
+    return generations.current(list(history)), None
 
 
 def _problems(root: Path, generation: Generation, content: Content) -> list[str]:
@@ -93,7 +119,7 @@ def _problems(root: Path, generation: Generation, content: Content) -> list[str]
     changed = [
         f"{root / path} was {'removed' if raw is None else 'changed'} since"
         for path, digest in generation.files.items()
-        if (raw := files.read(root / path)) is None or generations.digest(raw) != digest
+        if (raw := files.read(root / path)) is None or manifests.digest(raw) != digest
     ]
     daemon = firewalld.connect()
     return changed + differences(daemon, content, generation.default_zone)

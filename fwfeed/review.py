@@ -13,7 +13,7 @@ from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Delta, OriginKey, Review, Verdict
 from fwfeed.prefixes import Family, Ranges, cover, merge, subtract
-from fwfeed.proof import intended_sets
+from fwfeed.proof import installed_ranges
 from fwfeed.store import candidates, delegations, files, generations
 from fwfeed.store.cache import Cache
 from fwfeed.store.generations import Generations
@@ -43,13 +43,13 @@ def _review(config: Config, held: Candidate | None, candidate: Candidate) -> Rev
     store = Generations.below(state)
     current = generations.current(store.all(Path(config.paths.firewalld)))
     try:
-        sets = intended_sets(store.content(current)) if current else []
+        installed = installed_ranges(store.content(current)) if current else {}
     except ValueError as error:
         raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
     return Review(
         before_name=f"generation {current.number}" if current else "nothing installed",
         after_name=_called("accepted", candidate),
-        deltas=_deltas({each.family: each.ranges for each in sets}, _ranges(candidate)),
+        deltas=_deltas(installed, _ranges(candidate)),
         parts={},
         verdicts=_apply_verdicts(config, candidate),
     )

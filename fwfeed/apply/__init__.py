@@ -1,162 +1,175 @@
-"""The privileged half: gate, render, check, swap, activate, verify, and commit or roll back.
+"""The privileged half: recover, gate, render, check, swap, activate, verify, and commit or roll back.
 
 `plan` works out what to do and changes nothing (`render --dry-run` and `fwfeed check` are made of it), `guard` says
-whether it may be done now, and `activate` has the steps. Nothing here reaches the network: what is installed is the
-candidate, and that is checked again.
+whether it may be done now, and `change` has it done: whole or not at all by `transaction`, in the steps of `activate`.
+`recovery` ends what a crash cut off, and `confirming` what nobody confirms. Nothing here reaches the network: what is
+installed is the candidate, and that is checked again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 
-from fwfeed import firewalld
-from fwfeed.apply.activate import activate, install, stage, swap, verify, wait_until_running
-from fwfeed.apply.guard import (
-    require_nothing_dropped,
-    require_ready,
-    require_root,
-    require_way_in,
-    runtime_only,
-    unrestricted,
-)
-from fwfeed.apply.plan import FALLBACK_ZONE, Plan, check, plan
+from fwfeed.apply.change import Applied, Descent, Operator, Tell, make, outlook
+from fwfeed.apply.guard import require_root
+from fwfeed.apply.plan import Plan, check, plan, plan_back
+from fwfeed.apply.recovery import recover, recover_first
+from fwfeed.apply.transaction import finish, undo
 from fwfeed.config import Config
-from fwfeed.errors import FwfeedError, RollbackFailed, RolledBack
-from fwfeed.firewalld import Firewalld, Kind
-from fwfeed.gates import moving
+from fwfeed.errors import FwfeedError, RolledBack
 from fwfeed.model import Generation, Outcome
-from fwfeed.proof import differences
-from fwfeed.sessions import Session
 from fwfeed.signals import undisturbed
-from fwfeed.store import files, generations
+from fwfeed.store import generations
 from fwfeed.store.generations import Generations
+from fwfeed.store.journal import Entry, Journal
 from fwfeed.store.lock import locked
 
-__all__ = ["Applied", "Plan", "apply", "check", "plan", "require_root"]
+__all__ = [
+    "Applied",
+    "Operator",
+    "Plan",
+    "apply",
+    "check",
+    "confirm",
+    "go_back_unconfirmed",
+    "outlook",
+    "plan",
+    "recover_first",
+    "require_root",
+    "rollback",
+]
 
 LOCK_SECONDS = 60.0
+_LAST_LOCK_SECONDS = 600.0
+_PERSISTENCE_SECONDS = 3600.0
+_AGAIN_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """How an apply ended; `generation` is None where there was nothing to do."""
-
-    plan: Plan
-    generation: Generation | None
-    warnings: tuple[str, ...]
-    seconds: float
-
-
-def apply(config: Config, *, now: datetime, ssh: Session | None, tell: Callable[[str], None]) -> Applied:
+def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
     """Make firewalld hold the candidate, and prove that the kernel does.
 
-    `ssh` is the session of whoever asks for it; `tell` gets lines of progress. Raises CheckFailed, Held,
-    LockoutRefused or another FwfeedError with nothing changed; RolledBack when it failed half way and what was
-    installed before is back; RollbackFailed when putting it back failed too.
+    Where somebody has gone back since, an `unattended` apply keeps what is installed, and only mends it. Raises
+    CheckFailed, Held, LockoutRefused or another FwfeedError with nothing changed; RolledBack when it failed half way
+    and what was installed before is back; RollbackFailed when putting it back failed too.
     """
     require_root()
-    started = time.monotonic()
-    with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=tell):
+    with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=operator.tell):
+        _recover(config, operator.tell)
+        store = Generations.below(Path(config.paths.state))
+        history = store.all(Path(config.paths.firewalld))
+        if unattended and (why := generations.why_held_back(history)):
+            current = generations.current(history)
+            if current is None:  # it was the very first that was not confirmed
+                return Applied(generation=None, reloaded="", waits=None, held_back=why, warnings=(), seconds=0.0)
+            applied = make(config, operator, plan_back(config, current), Descent.of_generation(current))
+            return replace(applied, held_back=why)
         planned = plan(config)
-        daemon = firewalld.connect()
-        require_ready(daemon)
-        generation = None
-        warnings = []
-        if not _is_settled(planned) or differences(daemon, planned.rendered.files, planned.default_zone.wanted):
-            planned, lost_zone = _with_existing_zone(planned, daemon)
-            check(config, planned)
-            require_way_in(config, planned, daemon, ssh)
-            dropped = runtime_only(planned, daemon)
-            require_nothing_dropped(dropped, ssh)
-            generation = _carry_out(config, planned, daemon, now, tell)
-            warnings = [*lost_zone, *(f"the reload dropped what only the runtime had: {each}" for _, each in dropped)]
-        warnings += unrestricted(config, daemon)
-        seconds = time.monotonic() - started
-        return Applied(plan=planned, generation=generation, warnings=tuple(warnings), seconds=seconds)
+        descent = Descent.of_candidate(planned.candidate, config)
+        return make(config, operator, planned.target, descent, planned.verdicts)
 
 
-def _is_settled(planned: Plan) -> bool:
-    """Return whether the current generation is on disk as it should be, and no crash lies between."""
-    current = generations.current(planned.generations)
-    digests = {path: generations.digest(content) for path, content in planned.rendered.files.items()}
-    unfinished = generations.unfinished(planned.generations)
-    settled = not planned.changes and not planned.default_zone.changes and not unfinished
-    return settled and current is not None and current.files == digests
+def rollback(config: Config, operator: Operator, number: int | None) -> Applied:
+    """Go back to an older generation, the one before the current one when `number` is None.
 
-
-def _with_existing_zone(planned: Plan, daemon: Firewalld) -> tuple[Plan, list[str]]:
-    """Return the plan with a default zone that there is, and a warning where the one to give back is gone."""
-    wanted = planned.default_zone.wanted
-    if wanted is None or f"zones/{wanted}.xml" in planned.rendered.files or wanted in daemon.names(Kind.ZONE):
-        return planned, []
-    zone = replace(planned.default_zone, wanted=FALLBACK_ZONE)
-    return replace(planned, default_zone=zone), [
-        f"zone {wanted}, the default before fwfeed, is gone: {FALLBACK_ZONE} takes its place"
-    ]
-
-
-def _carry_out(
-    config: Config, planned: Plan, daemon: Firewalld, now: datetime, tell: Callable[[str], None]
-) -> Generation:
-    root = Path(config.paths.firewalld)
-    store = Generations.below(Path(config.paths.state))
-    zone_before = daemon.default_zone()
-    generation = _new_generation(planned, root, store, now)
-    with files.Staging() as staging:
-        stage(staging, root, planned.changes)
-        store.write(generation, planned.rendered.files)
-        try:
-            tell(f"generation {generation.number}: {len(planned.changes)} files to change, then a reload")
-            install(staging, root, planned.changes)
-            activate(daemon, planned.default_zone.wanted)
-            tell("waiting for the kernel to hold it all")
-            verify(daemon, planned.rendered.files, planned.default_zone.wanted)
-            store.close(generation, Outcome.APPLIED)
-        except BaseException as error:
+    A generation that still waits to be confirmed is undone instead when `number` is None. Raises as `apply` does.
+    """
+    require_root()
+    state, root = Path(config.paths.state), Path(config.paths.firewalld)
+    with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=operator.tell):
+        started = time.monotonic()
+        waiting = recover(state, operator.tell)
+        store = Generations.below(state)
+        if waiting is not None and number is None:
             with undisturbed():
-                reason = f"interrupted by {error}" if isinstance(error, KeyboardInterrupt) else str(error)
-                _roll_back(root, planned, daemon, zone_before, store, generation, reason)
-            if isinstance(error, FwfeedError | KeyboardInterrupt):
-                way_out = error.way_out if isinstance(error, FwfeedError) else ""
-                raise RolledBack(f"{reason}\nrolled back: what was installed before is back", way_out) from error
-            raise
-    return generation
+                remark = undo(state, waiting, Outcome.UNCONFIRMED, "rolled back before it was confirmed", operator.tell)
+            warnings = (remark,) if remark else ()
+            current = generations.current(store.all(root))
+            return Applied(
+                generation=current,
+                reloaded="its rules were others" if waiting.reloads else "",
+                waits=None,
+                held_back="",
+                undone=waiting.generation,
+                warnings=warnings,
+                seconds=time.monotonic() - started,
+            )
+        _require_none_waiting(waiting)
+        history = store.all(root)
+        chosen = _chosen(history, number)
+        return make(config, operator, plan_back(config, chosen), Descent.of_generation(chosen))
 
 
-def _roll_back(
-    root: Path,
-    planned: Plan,
-    daemon: Firewalld,
-    zone_before: str,
-    store: Generations,
-    generation: Generation,
-    reason: str,
-) -> None:
-    try:
-        swap(root, {path: planned.installed[path] for path in planned.changes})
-        wait_until_running(daemon)
-        activate(daemon, zone_before)
-        verify(daemon, planned.installed, zone_before)
-        store.close(generation, Outcome.ROLLED_BACK, reason)
-    except Exception as error:
-        message = f"the apply failed: {reason}\nand so did putting things back: {error or type(error).__name__}"
-        raise RollbackFailed(message, "see journalctl -u firewalld, correct it, then: fwfeed apply") from error
+def confirm(config: Config, *, tell: Tell) -> Generation:
+    """Keep the generation that waits to be confirmed. Raises FwfeedError where none does, RolledBack when too late."""
+    require_root()
+    state, root = Path(config.paths.state), Path(config.paths.firewalld)
+    store = Generations.below(state)
+    with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=tell):
+        waiting = recover(state, tell)
+        if waiting is None:
+            last = next(reversed(store.all(root)), None)
+            if last is not None and last.outcome is Outcome.UNCONFIRMED:
+                raise RolledBack(f"generation {last.number} is not there any more: {last.reason}", "run: fwfeed apply")
+            raise FwfeedError("no generation waits to be confirmed", "see fwfeed history")
+        generation = store.find(waiting.generation)
+        if generation is None:
+            raise FwfeedError(f"generation {waiting.generation}, which waits to be confirmed, is gone")
+        with undisturbed():
+            store.close(generation, Outcome.APPLIED)
+            finish(config, generation, Journal.below(state), waiting)
+        return generation
 
 
-def _new_generation(planned: Plan, root: Path, store: Generations, now: datetime) -> Generation:
-    return Generation(
-        number=store.next_number(),
-        root=str(root),
-        created=now,
-        outcome=Outcome.PENDING,
-        reason="",
-        recipe=planned.candidate.recipe,
-        addresses=moving(planned.candidate),
-        files={path: generations.digest(content) for path, content in planned.rendered.files.items()},
-        default_zone=planned.rendered.default_zone,
-        replaced_zone=planned.default_zone.replaced,
-    )
+def go_back_unconfirmed(config: Config, number: int, *, tell: Tell) -> None:
+    """Undo a generation that nobody has confirmed when its time is up; another one, or none, is left alone.
+
+    Where it cannot be undone, it is tried again for a while: whoever could do it by hand may be locked out.
+    """
+    require_root()
+    state = Path(config.paths.state)
+    until = time.monotonic() + _PERSISTENCE_SECONDS
+    while True:
+        try:
+            with locked(Path(config.paths.run), wait=_LAST_LOCK_SECONDS, waiting=tell):
+                while (waiting := recover(state, tell)) is not None and waiting.generation == number:
+                    time.sleep(0.1)  # a timer may go off a little early
+        except FwfeedError as error:
+            if time.monotonic() > until:
+                raise
+            tell(f"generation {number} cannot be undone now, and will be tried again: {error.message}")
+        else:
+            return
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _recover(config: Config, tell: Tell) -> None:
+    _require_none_waiting(recover(Path(config.paths.state), tell))
+
+
+def _require_none_waiting(waiting: Entry | None) -> None:
+    if waiting is not None and waiting.waits is not None:
+        raise FwfeedError(
+            f"generation {waiting.generation} waits to be confirmed until {waiting.waits.until:%H:%M:%S} UTC",
+            "keep it: fwfeed confirm; or go back: fwfeed rollback",
+        )
+
+
+def _chosen(history: list[Generation], number: int | None) -> Generation:
+    """Return the generation to go back to. Raises FwfeedError where there is none."""
+    if number is None:
+        current = generations.current(history)
+        # one that a rollback brought back stands in the place of the one it restored: again is further back
+        since = current and (current.restores or current.number)
+        older = [each for each in history if each.outcome is Outcome.APPLIED and each.number < (since or 0)]
+        others = [each for each in older if current and each.files != current.files]
+        if not others:
+            raise FwfeedError("there is no older generation that differs from the current one", "see fwfeed history")
+        return others[-1]
+    chosen = next((each for each in history if each.number == number), None)
+    if chosen is None:
+        raise FwfeedError(f"there is no generation {number}", "see fwfeed history")
+    if chosen.outcome is not Outcome.APPLIED:
+        raise FwfeedError(f"generation {number} was never in force: {chosen.outcome}", "see fwfeed history")
+    return chosen

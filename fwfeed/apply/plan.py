@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.errors import CheckFailed, FwfeedError, Held
 from fwfeed.model import Candidate, Generation, Verdict
-from fwfeed.proof import Content
+from fwfeed.proof import Content, intended_sets
 from fwfeed.render import Rendered, render
-from fwfeed.store import candidates, files, generations, templates
+from fwfeed.store import candidates, files, generations, manifests, templates
 from fwfeed.store.generations import Generations
 
-_CONF = "firewalld.conf"
+CONF = "firewalld.conf"
 FALLBACK_ZONE = "public"  # firewalld's own default
 
 
@@ -41,27 +40,39 @@ class DefaultZone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What an apply would do.
+class Target:
+    """What /etc/firewalld (`root`) is to hold of ours, and what it holds now.
 
-    `installed` has every path that is ours or would be; `readable` is False where /etc/firewalld could not be looked
-    into, and `installed` is all None then. `clashes` are files of others, other than ours, in the places of ours.
+    `installed` has every path that is ours or would be; `readable` is False where the folder could not be looked into,
+    and `installed` is all None then. `clashes` are files of others, other than ours, in the places of ours.
     """
 
-    candidate: Candidate
+    root: Path
     rendered: Rendered
     readable: bool
     installed: Content
     clashes: tuple[str, ...]
     default_zone: DefaultZone
     generations: list[Generation]
-    verdicts: tuple[Verdict, ...]
+
+    @property
+    def wanted(self) -> Content:
+        """Every path of `installed`, as it is to be; None: to be removed."""
+        return {path: self.rendered.files.get(path) for path in self.installed}
 
     @property
     def changes(self) -> Content:
         """The files that are to be written (or removed, None), in the order of their paths."""
-        wanted = self.rendered.files
-        return {path: wanted.get(path) for path, old in self.installed.items() if old != wanted.get(path)}
+        return {path: new for path, new in self.wanted.items() if self.installed[path] != new}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an apply of the candidate would do."""
+
+    candidate: Candidate
+    target: Target
+    verdicts: tuple[Verdict, ...]
 
 
 def plan(config: Config, elsewhere: Path | None = None) -> Plan:
@@ -70,25 +81,47 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
     `elsewhere` is a folder to plan for instead: nothing in it is ours, as manifests speak of /etc/firewalld alone.
     Raises FwfeedError where there is no candidate or it was compiled for other settings, and TemplateFault.
     """
-    state, root = Path(config.paths.state), elsewhere or Path(config.paths.firewalld)
+    state = Path(config.paths.state)
     candidate = candidates.load(state)
     if candidate.recipe != recipe(config):
         message = "the candidate was compiled for other settings of [set] or [sources] than the configuration has now"
         raise FwfeedError(message, "run: fwfeed fetch")
     rendered = render(candidate, config, templates.load(Path(config.paths.templates)))
-    history = Generations.below(state).all(root) if elsewhere is None else []
+    target = aim(config, rendered, elsewhere)
+    before = generations.comparable(target.generations, candidate.recipe)
+    verdicts = gates.judge_applied(before, candidate, config.gates)
+    let_through = verdicts and candidates.is_approved(state, candidate)
+    return Plan(candidate=candidate, target=target, verdicts=() if let_through else tuple(verdicts))
+
+
+def plan_back(config: Config, generation: Generation) -> Target:
+    """Work out what going back to an older generation would change. Raises FwfeedError where it is damaged."""
+    store = Generations.below(Path(config.paths.state))
+    content = store.content(generation)
+    for path, known in generation.files.items():
+        raw = content[path]
+        if raw is None or manifests.digest(raw) != known:
+            place = store.root / f"{generation.number:06d}" / "files" / path
+            raise FwfeedError(f"{place} is not what was installed then", "go back to another one: fwfeed history")
+    whole = {path: raw for path, raw in content.items() if raw is not None}
+    rendered = Rendered(files=whole, sets=tuple(intended_sets(whole)), default_zone=generation.default_zone)
+    return aim(config, rendered)
+
+
+def aim(config: Config, rendered: Rendered, elsewhere: Path | None = None) -> Target:
+    """Compare what is to be installed with what is."""
+    root = elsewhere or Path(config.paths.firewalld)
+    history = Generations.below(Path(config.paths.state)).all(root) if elsewhere is None else []
     owned = generations.owned(history)
     paths = sorted(owned | set(rendered.files))
     readable = not root.exists() or (
         os.access(root, os.R_OK | os.X_OK, effective_ids=True)
-        and (not (root / _CONF).exists() or os.access(root / _CONF, os.R_OK, effective_ids=True))
+        and (not (root / CONF).exists() or os.access(root / CONF, os.R_OK, effective_ids=True))
     )
     installed = {path: files.read(root / path) if readable else None for path in paths}
-    before = generations.comparable(history, candidate.recipe)
-    verdicts = gates.judge_applied(before, candidate, config.gates)
-    conf = (files.read(root / _CONF) or b"") if readable else b""
-    return Plan(
-        candidate=candidate,
+    conf = (files.read(root / CONF) or b"") if readable else b""
+    return Target(
+        root=root,
         rendered=rendered,
         readable=readable,
         installed=installed,
@@ -100,28 +133,32 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
         ),
         default_zone=_default_zone(conf.decode(errors="replace"), rendered, history),
         generations=history,
-        verdicts=() if verdicts and candidates.is_approved(state, candidate) else tuple(verdicts),
     )
 
 
-def check(config: Config, planned: Plan) -> None:
+def check(planned: Plan) -> None:
     """Look for everything that would go wrong. Raises CheckFailed with all problems, or Held."""
-    root = Path(config.paths.firewalld)
+    check_target(planned.target, planned.verdicts)
+
+
+def check_target(planned: Target, verdicts: tuple[Verdict, ...] = ()) -> None:
+    """Look for everything that would go wrong. Raises CheckFailed with all problems, or Held for what gates found."""
+    root = planned.root
     if not root.is_dir():
         raise CheckFailed([f"{root} does not exist"], "dnf install firewalld")
     if not planned.readable:
         raise CheckFailed([f"{root} cannot be read"], "run it as root")
-    conf = (files.read(root / _CONF) or b"").decode(errors="replace")
+    conf = (files.read(root / CONF) or b"").decode(errors="replace")
     problems = [f"{root / path}: not written by fwfeed, and in its way" for path in planned.clashes]
-    problems += (f"{root / _CONF}: {problem}" for problem in checks.check_daemon(conf))
+    problems += (f"{root / CONF}: {problem}" for problem in checks.check_daemon(conf))
     with files.explained("read", root):
         others = {path.stem for path in root.glob("ipsets/*.xml")}
     problems += checks.check_files(planned.rendered, others)
     if problems:
         raise CheckFailed(problems, "move the file in the way elsewhere" if planned.clashes else "")
-    if planned.verdicts:
+    if verdicts:
         raise Held(
-            "\n".join(verdict.reason for verdict in planned.verdicts),
+            "\n".join(verdict.reason for verdict in verdicts),
             "what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve",
         )
     with tempfile.TemporaryDirectory(prefix="fwfeed-check-") as folder:
@@ -135,10 +172,7 @@ def check(config: Config, planned: Plan) -> None:
                 else:
                     (staged / path).write_bytes(content)
             if planned.default_zone.changes:
-                line = f"DefaultZone={planned.default_zone.wanted}"
-                pattern = r"^[ \t]*DefaultZone[ \t]*=.*$"
-                changed, found = re.subn(pattern, line, conf, count=1, flags=re.MULTILINE)
-                (staged / _CONF).write_text(changed if found else f"{conf}\n{line}\n")
+                (staged / CONF).write_text(checks.with_default_zone(conf, str(planned.default_zone.wanted)))
         firewalld.offline_check(staged)
 
 

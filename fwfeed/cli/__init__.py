@@ -9,9 +9,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from fwfeed import __version__
+from fwfeed.cli import changes
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
 
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # not by set_defaults: a command's own parser would put the defaults over what stood before the command
     defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False)
     arguments = _parser().parse_args(argv, defaults)
-    code = guarded(lambda: int(arguments.run(Session(arguments))))
+    code = guarded(lambda: _run(arguments))
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -39,6 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             # said above, or not worth saying; the interpreter's exit must not try again and change the exit code
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    session = Session(arguments)
+    session.recover()
+    return int(arguments.run(session))
+
+
+def _duration(text: str) -> timedelta:
+    from fwfeed.config.texts import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    command("update", do.update, "fetch, then apply (root)")
+    updating = command("update", changes.update, "fetch, then apply (root)")
     command(
         "fetch", do.fetch, "fetch and verify the files of registries and feeds, and compile them into the candidate"
     )
@@ -73,7 +90,22 @@ def _parser() -> argparse.ArgumentParser:
     rendering = command("render", do.render, "show what the candidate would change below /etc/firewalld")
     rendering.add_argument("--dry-run", action="store_true", help="write nothing (the default without --output)")
     rendering.add_argument("--output", type=Path, metavar="DIR", help="write the files below this folder instead")
-    command("apply", do.apply, "install the candidate, and prove that the kernel holds it (root)")
+    applying = command("apply", changes.apply, "install the candidate, and prove that the kernel holds it (root)")
+    for each in (updating, applying):
+        each.add_argument(
+            "--confirm-within",
+            type=_duration,
+            metavar="TIME",
+            help="undo it unless `fwfeed confirm` comes in time, as in 90s or 2m",
+        )
+    text = "go on where it would cut an SSH session or what this host needs, this once; what it cuts is told"
+    command("confirm", changes.confirm, "keep what --confirm-within would undo (root)")
+    going_back = command("rollback", changes.rollback, "go back to an older generation (root)")
+    going_back.add_argument("generation", nargs="?", type=int, metavar="N", help="its number (default: the last one)")
+    going_back.add_argument("--unconfirmed", type=int, help=argparse.SUPPRESS)  # what a timer of apply's runs
+    for each in (updating, applying, going_back):
+        each.add_argument("--allow-lockout", action="store_true", help=text)
+    command("history", changes.history, "list what was installed, and how it ended")
     command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")
     command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")
     listing = command("list", do.list_set, "print the candidate's set, one prefix a line")

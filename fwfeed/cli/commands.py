@@ -14,41 +14,31 @@ if TYPE_CHECKING:
 
 
 # How the half without root ends when it went on, but has something to tell: for `update`, never an exit code.
-_TOLD = 64
+TOLD = 64
 
 
 def fetch(session: Session) -> int:
     """Refresh the candidate, as user fwfeed where root asks and there is one."""
-    code = _without_root(session, lambda: _refresh(session, show=True))
-    return ExitCode.REFUSED if code == _TOLD else code
+    code = without_root(session, lambda: refresh(session, show=True))
+    return ExitCode.REFUSED if code == TOLD else code
 
 
-def update(session: Session) -> int:
-    """Refresh, then apply what is accepted, even where something new is held."""
-    from fwfeed.apply import require_root
-
-    require_root()  # before the candidate is replaced, not after
-    code = _without_root(session, lambda: _refresh(session, show=False))
-    if code not in {ExitCode.DONE, _TOLD}:
-        return code
-    applied = apply(session)
-    return ExitCode.REFUSED if code == _TOLD else applied
-
-
-def _without_root(session: Session, run: Callable[[], int]) -> int:
-    from fwfeed.privileges import without_root
+def without_root(session: Session, run: Callable[[], int]) -> int:
+    """Run what needs no root as user fwfeed, where root asks and there is one; return its exit code."""
+    from fwfeed.privileges import without_root as run_without_root
     from fwfeed.store import cache, candidates
 
     paths = session.config.paths
     folders = {Path(paths.cache): cache.OURS, candidates.folder(Path(paths.state)): candidates.OURS}
-    return without_root(lambda: guarded(run), folders)
+    return run_without_root(lambda: guarded(run), folders)
 
 
-def _refresh(session: Session, *, show: bool) -> int:
+def refresh(session: Session, *, show: bool) -> int:
+    """Refresh the candidate; end with TOLD where it went on, but has said what did not."""
     from fwfeed import report
-    from fwfeed.refresh import refresh
+    from fwfeed.refresh import refresh as make_candidate
 
-    refreshed = refresh(session.config, now=session.now, tell=session.tell, seen=session.seen)
+    refreshed = make_candidate(session.config, now=session.now, tell=session.tell, seen=session.seen)
     session.clear()
     candidate = refreshed.candidate
     if show and session.json:
@@ -65,7 +55,7 @@ def _refresh(session: Session, *, show: bool) -> int:
         return ExitCode.REFUSED
     if not refreshed.changed and not refreshed.verdicts:
         session.note("nothing changed")
-    return _TOLD if refreshed.stale or refreshed.verdicts else ExitCode.DONE
+    return TOLD if refreshed.stale or refreshed.verdicts else ExitCode.DONE
 
 
 def diff(session: Session) -> int:
@@ -93,7 +83,7 @@ def approve(session: Session) -> int:
         promote(session.config, tell=session.tell)
         return ExitCode.DONE
 
-    code = ExitCode.DONE if overruled is None else _without_root(session, take)
+    code = ExitCode.DONE if overruled is None else without_root(session, take)
     if session.json:
         print_json({"approved": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in overruled or ()]})
     elif overruled is None:
@@ -115,15 +105,15 @@ def render(session: Session) -> int:
     planned = plan(session.config, output)
     _print_plan(session, planned, output or root)
     if output is None or session.arguments.dry_run:
-        session.note(f"{_files(len(planned.changes))} would change; nothing was written")
+        session.note(f"{_files(len(planned.target.changes))} would change; nothing was written")
         return ExitCode.DONE
-    if planned.clashes:
-        problems = [f"{output / path}: is there already, and differs" for path in planned.clashes]
+    if planned.target.clashes:
+        problems = [f"{output / path}: is there already, and differs" for path in planned.target.clashes]
         raise FwfeedError("\n".join(problems), "name an empty folder")
     from fwfeed.apply.activate import swap
 
-    swap(output, planned.changes)
-    session.note(f"{_files(len(planned.changes))} written below {output}")
+    swap(output, planned.target.changes)
+    session.note(f"{_files(len(planned.target.changes))} written below {output}")
     return ExitCode.DONE
 
 
@@ -132,60 +122,46 @@ def _print_plan(session: Session, planned: Plan, root: Path) -> None:
 
     if session.json:
         changes = {
-            path: "remove" if new is None else "new" if planned.installed[path] is None else "change"
-            for path, new in planned.changes.items()
+            path: "remove" if new is None else "new" if planned.target.installed[path] is None else "change"
+            for path, new in planned.target.changes.items()
         }
         held = [{"gate": verdict.gate, "reason": verdict.reason} for verdict in planned.verdicts]
         print_json({"candidate": report.candidate_json(planned.candidate), "changes": changes, "held": held})
         return
     print_lines(report.candidate_lines(planned.candidate, session.config))
     print_lines(report.policy_lines(session.config))
-    zone = planned.default_zone
-    if not planned.readable:
+    target = planned.target
+    zone = target.default_zone
+    if not target.readable:
         print_lines([f"{root} cannot be read without root: every file is shown as new"])
     elif zone.changes:
         print_lines([f"default zone: {zone.configured} -> {zone.wanted}"])
     print_lines(report.verdict_lines(planned.verdicts))
-    print_lines(f"IN THE WAY: {root / path} was not written by fwfeed; apply will refuse" for path in planned.clashes)
-    print_lines([f"files below {root}:{'' if planned.changes else ' nothing to change'}"])
-    print_lines(report.change_lines(planned.changes, planned.installed))
+    print_lines(f"IN THE WAY: {root / path} was not written by fwfeed; apply will refuse" for path in target.clashes)
+    print_lines([f"files below {root}:{'' if target.changes else ' nothing to change'}"])
+    print_lines(report.change_lines(target.changes, target.installed))
     print_lines([""])
-    print_lines(report.diff_lines(planned.changes, planned.installed))
-
-
-def apply(session: Session) -> int:
-    """Install the candidate."""
-    from fwfeed.apply import apply
-    from fwfeed.sessions import ssh_session
-
-    applied = apply(session.config, now=session.now, ssh=ssh_session(), tell=session.tell)
-    for warning in applied.warnings:
-        session.note(f"warning: {warning}")
-    generation = applied.generation
-    if session.json:
-        seconds = round(applied.seconds, 3)
-        number = generation and generation.number
-        print_json({"generation": number, "seconds": seconds, "warnings": list(applied.warnings)})
-    elif generation is None:
-        print_lines(["nothing to do: the kernel holds what it should"])
-    else:
-        sets = ", ".join(f"{nft_set.name} {len(nft_set.ranges):,} prefixes" for nft_set in applied.plan.rendered.sets)
-        done = f"applied generation {generation.number} in {applied.seconds:.1f} s"
-        print_lines([f"{done}; read back from the kernel: {sets}"])
-    return ExitCode.DONE
+    print_lines(report.diff_lines(target.changes, target.installed))
 
 
 def check(session: Session) -> int:
     """Check what would be installed."""
-    from fwfeed.apply import check, plan
+    from fwfeed.apply import check, outlook, plan
+    from fwfeed.sessions import ssh_session
 
     planned = plan(session.config)
-    check(session.config, planned)
+    check(planned)
+    try:
+        warnings = outlook(session.config, planned.target, ssh_session())
+    except FwfeedError as error:
+        warnings = [f"not looked at is what only a running firewalld tells (interfaces, sessions): {error.message}"]
+    for warning in warnings:
+        session.note(f"warning: {warning}")
     if session.json:
-        print_json({"problems": []})
+        print_json({"problems": [], "warnings": warnings})
     else:
-        sound = f"sound: {_files(len(planned.rendered.files))} rendered and checked"
-        print_lines([f"{sound}, {len(planned.changes)} to change"])
+        sound = f"sound: {_files(len(planned.target.rendered.files))} rendered and checked"
+        print_lines([f"{sound}, {len(planned.target.changes)} to change"])
     return ExitCode.DONE
 
 
@@ -229,13 +205,14 @@ def lookup(session: Session) -> int:
 
 def status(session: Session) -> int:
     """Say where things stand."""
-    from fwfeed import query, report
+    from fwfeed import query
+    from fwfeed.report import standing
 
     status = query.status(session.config)
     if session.json:
-        print_json(report.status_json(status))
+        print_json(standing.status_json(status))
     else:
-        print_lines(report.status_lines(status, session.config, session.now))
+        print_lines(standing.status_lines(status, session.config, session.now))
     return ExitCode.DONE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -32,6 +33,18 @@ class Session:
     def now(self) -> datetime:
         """The time."""
         return datetime.now(UTC)
+
+    def recover(self) -> None:
+        """Repair what a command left that was cut off, before anything else."""
+        journal = Path(self.config.paths.state) / "journal"
+        if not os.path.lexists(journal):  # asked here, as it nearly always is so and the answer should cost nothing
+            return
+        if os.geteuid() != 0:
+            self.note("an apply is under way, was cut off, or waits to be confirmed: sudo fwfeed status")
+            return
+        from fwfeed.apply import recover_first
+
+        recover_first(self.config, self.note)
 
     def tell(self, line: str) -> None:
         """Show progress: on a terminal or with -v, and never with -q."""

@@ -30,9 +30,13 @@ CORE = (
     "config",
     "compile",
     "candidate",
+    "difference",
     "gates",
     "render",
+    "nftrules",
     "checks",
+    "ruleset",
+    "lockout",
     "report",
 )
 EDGES: Mapping[str, frozenset[str]] = {
@@ -40,20 +44,22 @@ EDGES: Mapping[str, frozenset[str]] = {
     "store": frozenset({"fetch", "signals"}),  # the cache takes what was fetched; a commit is not to be interrupted
     "process": frozenset(),
     "firewalld": frozenset({"process"}),
-    "sessions": frozenset(),
+    "sessions": frozenset({"process"}),
+    "surroundings": frozenset({"process", "fetch"}),
     "signals": frozenset(),
     "privileges": frozenset(),
     "proof": frozenset({"firewalld"}),
 }
 USE_CASES = ("refresh", "review", "apply", "query", "provenance")
-TOP = ("cli",)
+TOP = ("cli", "__main__")
 
 ALLOWED: Mapping[str, frozenset[str]] = {
     "": frozenset(),  # fwfeed/__init__.py: the version, which everyone may import, and nothing else
     **{unit: frozenset(CORE[:index]) for index, unit in enumerate(CORE)},
     **{unit: frozenset(CORE) | others for unit, others in EDGES.items()},
     **{unit: frozenset(CORE) | frozenset(EDGES) for unit in USE_CASES},
-    **{unit: frozenset(CORE) | frozenset(EDGES) | frozenset(USE_CASES) for unit in TOP},
+    "cli": frozenset(CORE) | frozenset(EDGES) | frozenset(USE_CASES),
+    "__main__": frozenset({"cli"}),
 }
 IMPURE = frozenset(
     {

@@ -17,7 +17,8 @@ from fwfeed.compile import recipe
 from fwfeed.config import parse
 from fwfeed.model import Generation, Outcome
 from fwfeed.prefixes import Family
-from fwfeed.store.generations import Generations, digest
+from fwfeed.store.generations import Generations
+from fwfeed.store.manifests import digest
 from tests.unit.builders import (
     ENVIRONMENT,
     FWFEED,
@@ -134,7 +135,7 @@ def test_a_bad_configuration_exits_2_with_every_problem_on_stderr(tmp_path: Path
     assert_fails(ended, 2)
     assert ended.err.splitlines() == [
         f"fwfeed: {path}:2: set.countries[0]: 'UK' is not a country code; did you mean GB?",
-        f"fwfeed: {path}:4: outbound.action: 'maybe' is none of off, log",
+        f"fwfeed: {path}:4: outbound.action: 'maybe' is none of off, log, reject, drop",
         f"fwfeed: {path}:5: bogus: unknown key",
     ]
 
@@ -285,6 +286,11 @@ def test_output_refuses_a_file_that_is_there_also_once_a_generation_was_applied(
             outcome=Outcome.APPLIED,
             reason="",
             recipe=recipe(config),
+            restores=None,
+            config="",
+            firewalld="2.3.1",
+            sources=(),
+            prefixes=dict.fromkeys(Family, 1),
             addresses={Family.IPV4: 256, Family.IPV6: 1 << 80},
             files={path: digest(raw) for path, raw in files.items()},
             default_zone=None,

@@ -50,17 +50,17 @@ def test_what_cannot_be_read_is_taken_for_new_and_said(fetched: World) -> None:
     finally:
         os.seteuid(was)
         fetched.firewalld.chmod(0o755)
-    assert not planned.readable
-    assert planned.clashes == ()
-    assert set(planned.installed.values()) == {None}
-    assert len(planned.changes) == 4
+    assert not planned.target.readable
+    assert planned.target.clashes == ()
+    assert set(planned.target.installed.values()) == {None}
+    assert len(planned.target.changes) == 4
 
 
 def test_a_link_in_the_place_of_a_file_is_a_clash_even_with_the_right_content(fetched: World, tmp_path: Path) -> None:
     assert fetched.run("render", "--output", tmp_path / "out").code == 0
     (fetched.firewalld / "ipsets").mkdir(parents=True)
     (fetched.firewalld / "ipsets/JP.xml").symlink_to(tmp_path / "out/ipsets/JP.xml")
-    assert plan(settings(fetched)).clashes == ("ipsets/JP.xml",)
+    assert plan(settings(fetched)).target.clashes == ("ipsets/JP.xml",)
 
 
 APPLIED, PENDING, BACK = Outcome.APPLIED, Outcome.PENDING, Outcome.ROLLED_BACK
@@ -112,6 +112,11 @@ def test_the_default_zone_that_is_wanted_follows_from_what_fwfeed_has_done_to_it
                 outcome=outcome,
                 reason="",
                 recipe=recipe(settings(fetched)),
+                restores=None,
+                config="",
+                firewalld="2.3.1",
+                sources=(),
+                prefixes=dict.fromkeys(Family, 1),
                 addresses=dict.fromkeys(Family, 1),
                 files={},
                 default_zone=made_default,
@@ -119,5 +124,5 @@ def test_the_default_zone_that_is_wanted_follows_from_what_fwfeed_has_done_to_it
             ),
             {},
         )
-    zone = plan(settings(fetched)).default_zone
+    zone = plan(settings(fetched)).target.default_zone
     assert (zone.configured, zone.wanted, zone.replaced) == (configured, *expected)

@@ -335,7 +335,7 @@ def test_asking_for_everything_in_a_large_list_does_not_take_long(made: World) -
     fetched(made, include=["lists"], more=feed("lists", lists.as_uri()))
     started = time.monotonic()
     found = why(made, "198.18.0.0/15")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # seconds on a busy machine; without care it is many minutes
     assert len(found["origins"]) == 2 << 14
     assert {each["place"].rpartition("/")[2] for each in found["origins"][-2:]} == {"1:16383", "1:16384"}
 

@@ -21,7 +21,7 @@ from fwfeed.gates import moving
 from fwfeed.model import Generation, Outcome
 from fwfeed.prefixes import Family, count
 from fwfeed.refresh import refresh
-from fwfeed.store import candidates, generations
+from fwfeed.store import candidates, manifests
 from fwfeed.store.cache import Cache
 from fwfeed.store.files import Staging
 from fwfeed.store.generations import Generations
@@ -96,7 +96,7 @@ def assert_consistent(made: World, raw: bytes, pieces: int) -> None:
     """Check that cache, candidate and database all speak of one file of apnic's."""
     assert (made.cache / "apnic" / APNIC).read_bytes() == raw
     found = candidates.load(made.state)
-    digest = generations.digest(raw)
+    digest = manifests.digest(raw)
     assert next(source.sha256 for source in found.sources if source.name == "apnic") == digest
     accepted = Cache(made.cache).accepted("apnic")
     assert accepted is not None
@@ -644,14 +644,19 @@ def install(made: World) -> None:
             outcome=Outcome.APPLIED,
             reason="",
             recipe=recipe(settings(made)),
+            restores=None,
+            config="",
+            firewalld="2.3.1",
+            sources=(),
+            prefixes=dict.fromkeys(Family, 1),
             addresses=moving(planned.candidate),
-            files={path: generations.digest(raw) for path, raw in planned.rendered.files.items()},
+            files={path: manifests.digest(raw) for path, raw in planned.target.rendered.files.items()},
             default_zone=None,
             replaced_zone=None,
         ),
-        planned.rendered.files,
+        planned.target.rendered.files,
     )
-    for path, raw in planned.rendered.files.items():
+    for path, raw in planned.target.rendered.files.items():
         (made.firewalld / path).parent.mkdir(parents=True, exist_ok=True)
         (made.firewalld / path).write_bytes(raw)
 
@@ -707,7 +712,7 @@ def test_one_approval_of_what_is_held_lets_it_through_to_the_apply(made: World) 
     assert made.run("fetch").code == 3
     assert made.run("approve").code == 0
     assert shown_as_held(made, "render", "--dry-run") == []
-    assert plan(settings(made)).changes.keys() == {"ipsets/JP.xml"}
+    assert plan(settings(made)).target.changes.keys() == {"ipsets/JP.xml"}
 
 
 def test_a_damaged_set_of_what_is_installed_is_said_by_diff(drifted: World) -> None:

@@ -1,0 +1,126 @@
+"""What the commands do that change the firewall, and those that go back, and how their results are shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from fwfeed.cli.commands import TOLD, refresh, without_root
+from fwfeed.cli.session import Session, print_json, print_lines
+from fwfeed.errors import ExitCode
+
+if TYPE_CHECKING:
+    from fwfeed.apply import Applied, Operator
+
+
+def update(session: Session) -> int:
+    """Refresh, then apply what is accepted, even where something new is held."""
+    from fwfeed.apply import apply, require_root
+
+    require_root()  # before the candidate is replaced, not after
+    code = without_root(session, lambda: refresh(session, show=False))
+    if code not in {ExitCode.DONE, TOLD}:
+        return code
+    applied = apply(session.config, _operator(session), unattended=True)
+    _show(session, applied, "applied")
+    return ExitCode.REFUSED if code == TOLD or applied.held_back else ExitCode.DONE
+
+
+def apply(session: Session) -> int:
+    """Install the candidate."""
+    from fwfeed.apply import apply
+
+    _show(session, apply(session.config, _operator(session), unattended=False), "applied")
+    return ExitCode.DONE
+
+
+def rollback(session: Session) -> int:
+    """Go back to an older generation."""
+    from fwfeed.apply import go_back_unconfirmed, rollback
+
+    if session.arguments.unconfirmed is not None:
+        go_back_unconfirmed(session.config, session.arguments.unconfirmed, tell=session.note)
+        return ExitCode.DONE
+    applied = rollback(session.config, _operator(session), session.arguments.generation)
+    _show(session, applied, "went back:")
+    if applied.generation is not None or applied.undone is not None:
+        session.note("fwfeed update leaves it so; fwfeed apply installs the candidate again")
+    return ExitCode.DONE
+
+
+def confirm(session: Session) -> int:
+    """Keep what waits to be confirmed."""
+    from fwfeed.apply import confirm
+
+    generation = confirm(session.config, tell=session.tell)
+    if session.json:
+        print_json({"generation": generation.number})
+    else:
+        print_lines([f"generation {generation.number} stays"])
+    return ExitCode.DONE
+
+
+def history(session: Session) -> int:
+    """List the generations."""
+    from fwfeed import query
+    from fwfeed.report import standing
+
+    listed, current = query.history(session.config)
+    if session.json:
+        print_json(standing.history_json(listed, current))
+    else:
+        print_lines(standing.history_lines(listed, current))
+    return ExitCode.DONE
+
+
+def _operator(session: Session) -> Operator:
+    from fwfeed.apply import Operator
+    from fwfeed.sessions import ssh_session
+
+    return Operator(
+        now=session.now,
+        ssh=ssh_session(),
+        allow_lockout=session.arguments.allow_lockout,
+        confirm=getattr(session.arguments, "confirm_within", None),
+        itself=(sys.executable, "-P", "-m", "fwfeed"),
+        tell=session.tell,
+    )
+
+
+def _show(session: Session, applied: Applied, done: str) -> None:
+    for warning in applied.warnings:
+        session.note(f"warning: {warning}")
+    if applied.held_back:
+        session.note(f"held back: {applied.held_back}, and what is live stays; fwfeed apply goes on again")
+    generation, waits = applied.generation, applied.waits
+    if session.json:
+        print_json(
+            {
+                "generation": generation and generation.number,
+                "seconds": round(applied.seconds, 3),
+                "reload": applied.reloaded or None,
+                "waits_until": waits and waits.until.isoformat(timespec="seconds"),
+                "held_back": applied.held_back or None,
+                "undone": applied.undone,
+                "warnings": list(applied.warnings),
+            }
+        )
+        return
+    if applied.undone is not None:
+        back = "nothing of fwfeed's is installed any more"
+        if generation is not None:
+            back = f"generation {generation.number} is in force again"
+        print_lines([f"generation {applied.undone}, which waited to be confirmed, is undone: {back}"])
+        return
+    if generation is None:
+        print_lines(["nothing to do: the kernel holds what it should"])
+        return
+    sets = ", ".join(
+        f"{session.config.set.ipset(family)} {number:,} prefixes" for family, number in generation.prefixes.items()
+    )
+    how = "by a reload" if applied.reloaded else "without a reload"
+    print_lines(
+        [f"{done} generation {generation.number} in {applied.seconds:.1f} s {how}; read back from the kernel: {sets}"]
+    )
+    if waits is not None:
+        print_lines([f"IT WILL BE UNDONE at {waits.until:%H:%M:%S} UTC, unless you can still say: fwfeed confirm"])

@@ -1,0 +1,109 @@
+"""Say where things stand, and how they came to stand so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from fwfeed.config import Config
+from fwfeed.model import Generation, Status
+from fwfeed.report import candidate_json, candidate_lines, held_json, held_lines, moment_text, refusal_lines
+
+
+def status_lines(status: Status, config: Config, now: datetime) -> Iterator[str]:
+    """Yield where things stand."""
+    if status.candidate is None:
+        yield "candidate: none yet; run: fwfeed fetch"
+    else:
+        yield from candidate_lines(status.candidate, config)
+    yield from refusal_lines(status.refusals)
+    if status.held is not None:
+        yield from held_lines(status.held, status.verdicts)
+    generation = status.generation
+    if generation is None:
+        yield "installed: nothing yet; run: fwfeed apply"
+        return
+    newer = "; the candidate has another set: run fwfeed apply" if status.pending else ""
+    yield f"installed: generation {generation.number}, {_age(generation.created, now)} ago{newer}"
+    if status.waits is not None:
+        yield f"  IT WILL BE UNDONE at {status.waits:%H:%M:%S} UTC, unless you say: fwfeed confirm"
+    if status.held_back:
+        yield f"  held back: {status.held_back}; fwfeed update leaves it so, fwfeed apply goes on again"
+    if status.problems is None:
+        yield f"  not known whether the kernel holds it: {status.unknown}"
+    elif not status.problems:
+        yield "  proved: files, firewalld and the kernel hold exactly this"
+    else:
+        yield from (f"  NOT SO: {problem}" for problem in status.problems)
+        yield "  way out: fwfeed apply"
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """Return where things stand for JSON; `proved` is null where it is not known."""
+    candidate, generation = status.candidate, status.generation
+    installed = generation and {
+        "generation": generation.number,
+        "waits_until": status.waits and moment_text(status.waits),
+        "held_back": status.held_back or None,
+        "created": moment_text(generation.created),
+        "proved": None if status.problems is None else not status.problems,
+        "problems": list(status.problems or ()),
+    }
+    refused = [
+        {"source": refusal.name or None, "since": moment_text(refusal.since), "reason": refusal.reason}
+        for refusal in status.refusals
+    ]
+    return {
+        "candidate": candidate and candidate_json(candidate),
+        "held": status.held and held_json(status.held, status.verdicts),
+        "refused": refused,
+        "installed": installed,
+        "pending": status.pending,
+    }
+
+
+def history_lines(history: Iterable[Generation], current: int | None) -> Iterator[str]:
+    """Yield a line for each generation, newest first, with a star at the one in force."""
+    found = False
+    for generation in history:
+        found = True
+        star = "*" if generation.number == current else " "
+        prefixes = " + ".join(f"{number:,}" for number in generation.prefixes.values())
+        restored = f", generation {generation.restores} again" if generation.restores else ""
+        reason = f": {' '.join(generation.reason.split())}" if generation.reason else ""
+        yield (
+            f"{star} {generation.number:>4}  {moment_text(generation.created)}  {prefixes} prefixes, "
+            f"firewalld {generation.firewalld}  {generation.outcome}{restored}{reason}"
+        )
+    if not found:
+        yield "nothing was installed yet; run: fwfeed apply"
+
+
+def history_json(history: Iterable[Generation], current: int | None) -> list[dict[str, Any]]:
+    """Return the generations for JSON, newest first."""
+    return [
+        {
+            "generation": generation.number,
+            "in_force": generation.number == current,
+            "created": moment_text(generation.created),
+            "outcome": generation.outcome,
+            "reason": generation.reason,
+            "restores": generation.restores,
+            "firewalld": generation.firewalld,
+            "config": generation.config,
+            "prefixes": {str(family.value): number for family, number in generation.prefixes.items()},
+            "files": dict(generation.files),
+            "sources": [
+                {"name": source.name, "serial": source.serial, "sha256": source.sha256} for source in generation.sources
+            ],
+        }
+        for generation in history
+    ]
+
+
+def _age(moment: datetime, now: datetime) -> str:
+    minutes = max(0, int((now - moment).total_seconds())) // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} days"
