@@ -91,11 +91,10 @@ def undo(state: Path, entry: Entry, outcome: Outcome, reason: str, tell: Tell) -
     if entry.phase is not Phase.PREPARED:
         _put_files_back(entry, generation)
         try:
-            daemon = reach()
-            _put_runtime_back(daemon, entry, tell)
+            _put_runtime_back(reach(), entry, tell)
         except NotRunning:
-            _put_zone_back(entry)
             remark = "firewalld does not run; it will read its files when it starts"
+        _put_zone_back(entry)
     if generation is not None and generation.outcome is Outcome.PENDING:
         if entry.phase is Phase.PREPARED:
             store.discard(generation)
@@ -173,8 +172,13 @@ def _put_runtime_back(daemon: Firewalld, entry: Entry, tell: Tell) -> None:
 
 
 def _put_zone_back(entry: Entry) -> None:
-    """Give firewalld.conf its default zone back, which a firewalld that does not run cannot."""
+    """Give firewalld.conf its default zone back, where firewalld has not.
+
+    One that does not run cannot; and one that has started without the zone has another default zone in its runtime
+    already, and leaves the file as it is.
+    """
     path = Path(entry.root) / CONF
     conf = (files.read(path) or b"").decode(errors="surrogateescape")
-    if entry.zone_after is not None and checks.parse_conf(conf).get("DefaultZone") == entry.zone_after:
+    changed = entry.zone_after not in (None, entry.zone_before)
+    if changed and checks.parse_conf(conf).get("DefaultZone") == entry.zone_after:
         files.replace(path, checks.with_default_zone(conf, entry.zone_before).encode(errors="surrogateescape"))
