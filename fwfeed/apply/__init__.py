@@ -45,6 +45,7 @@ LOCK_SECONDS = 60.0
 _LAST_LOCK_SECONDS = 600.0
 _PERSISTENCE_SECONDS = 3600.0
 _AGAIN_SECONDS = 5.0
+_EARLY_SECONDS = 2.0  # by which a timer may go off before its time
 
 
 def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
@@ -128,20 +129,23 @@ def go_back_unconfirmed(config: Config, number: int, *, tell: Tell) -> None:
     Where it cannot be undone, it is tried again for a while: whoever could do it by hand may be locked out.
     """
     require_root()
-    state = Path(config.paths.state)
     until = time.monotonic() + _PERSISTENCE_SECONDS
     while True:
         try:
             with locked(Path(config.paths.run), wait=_LAST_LOCK_SECONDS, waiting=tell):
-                while (waiting := recover(state, tell)) is not None and waiting.generation == number:
-                    time.sleep(0.1)  # a timer may go off a little early
+                waiting = recover(Path(config.paths.state), tell)
         except FwfeedError as error:
             if time.monotonic() > until:
                 raise
             tell(f"generation {number} cannot be undone now, and will be tried again: {error.message}")
-        else:
+            time.sleep(_AGAIN_SECONDS)
+            continue
+        # one that came to nothing has left its number to another, which has its own time
+        if waiting is None or waiting.generation != number or waiting.waits is None:
             return
-        time.sleep(_AGAIN_SECONDS)
+        if waiting.waits.left > _EARLY_SECONDS:
+            return
+        time.sleep(waiting.waits.left)
 
 
 def _recover(config: Config, tell: Tell) -> None:
@@ -171,5 +175,6 @@ def _chosen(history: list[Generation], number: int | None) -> Generation:
     if chosen is None:
         raise FwfeedError(f"there is no generation {number}", "see fwfeed history")
     if chosen.outcome is not Outcome.APPLIED:
-        raise FwfeedError(f"generation {number} was never in force: {chosen.outcome}", "see fwfeed history")
+        message = f"generation {number} is none to go back to: {chosen.outcome}"
+        raise FwfeedError(message, "see fwfeed history")
     return chosen

@@ -39,9 +39,14 @@ class Deadline:
     until: datetime
 
     @property
+    def left(self) -> float:
+        """How many seconds are left; none after a boot, as whoever would have gone back in time is gone."""
+        return 0.0 if self.boot != boot() else max(0.0, self.seconds - time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    @property
     def is_over(self) -> bool:
-        """Whether the time is up; it is after a boot, as whoever would have gone back in time is gone."""
-        return self.boot != boot() or time.clock_gettime(time.CLOCK_BOOTTIME) >= self.seconds
+        """Whether the time is up."""
+        return self.left == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
