@@ -68,11 +68,19 @@ class Generations:
             self.root.rmdir()  # of the very first one, nothing stays
 
     def prune(self, root: Path, keep: int) -> None:
-        """Take away all but the newest `keep` generations for a folder, the current one, and those without an end."""
+        """Take away the oldest generations for a folder: of those applied, and of the others, `keep` stay each.
+
+        So nights that fail do not take away what to go back to; nor do those that mend the current one, as the newest
+        with other files stays. One without an end stays, too.
+        """
         history = self.all(root)
         newest = current(history)
-        for generation in history[:-keep]:
-            if generation != newest and generation.outcome is not Outcome.PENDING:
+        applied = [each for each in history if each.outcome is Outcome.APPLIED]
+        ended = [each for each in history if each.outcome not in {Outcome.APPLIED, Outcome.PENDING}]
+        differing = [each for each in applied if newest is not None and each.files != newest.files]
+        kept = {each.number for each in (*applied[-keep:], *ended[-keep:], *differing[-1:])}
+        for generation in (*applied, *ended):
+            if generation.number not in kept:
                 files.dismantle(self.root / _name(generation.number))
 
     def content(self, generation: Generation) -> dict[str, bytes | None]:

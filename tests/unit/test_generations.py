@@ -558,7 +558,7 @@ def test_a_discarded_generation_leaves_nothing(store: Generations) -> None:
     assert not store.root.exists()
 
 
-def test_pruning_keeps_the_newest_the_current_one_those_without_an_end_and_those_of_other_folders(
+def test_pruning_keeps_the_newest_of_the_applied_and_of_the_others_those_without_an_end_and_those_of_other_folders(
     store: Generations,
 ) -> None:
     outcomes = (PENDING, APPLIED, APPLIED, ROLLED_BACK, Outcome.UNCONFIRMED, ROLLED_BACK)
@@ -566,11 +566,19 @@ def test_pruning_keeps_the_newest_the_current_one_those_without_an_end_and_those
         store.write(generation, CONTENT)
     store.write(replace(FIRST, number=7, root="/srv/firewalld"), CONTENT)
     store.prune(Path(ROOT), 2)
-    assert numbers(store.all(Path(ROOT))) == [1, 3, 5, 6]
+    assert numbers(store.all(Path(ROOT))) == [1, 2, 3, 5, 6]
     assert numbers(store.all(Path("/srv/firewalld"))) == [7]
     assert store.next_number() == 8
     store.prune(Path(ROOT), 10)
-    assert numbers(store.all(Path(ROOT))) == [1, 3, 5, 6]
+    assert numbers(store.all(Path(ROOT))) == [1, 2, 3, 5, 6]
+
+
+def test_pruning_keeps_one_to_go_back_to_however_often_the_current_one_was_installed_anew(store: Generations) -> None:
+    same = history(*[APPLIED] * 6)
+    for generation in (*same[:2], *(replace(each, files=same[2].files) for each in same[2:])):
+        store.write(generation, CONTENT)
+    store.prune(Path(ROOT), 2)
+    assert numbers(store.all(Path(ROOT))) == [2, 5, 6]
 
 
 @pytest.mark.parametrize(
