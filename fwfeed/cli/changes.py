@@ -91,7 +91,7 @@ def _show(session: Session, applied: Applied, done: str) -> None:
     for warning in applied.warnings:
         session.note(f"warning: {warning}")
     if applied.held_back:
-        session.note(f"held back: {applied.held_back}, and what is live stays; fwfeed apply goes on again")
+        session.note(f"held back: {applied.held_back}; fwfeed apply goes on again")
     generation, waits = applied.generation, applied.waits
     if session.json:
         print_json(
@@ -113,7 +113,9 @@ def _show(session: Session, applied: Applied, done: str) -> None:
         print_lines([f"generation {applied.undone}, which waited to be confirmed, is undone: {back}"])
         return
     if generation is None:
-        print_lines(["nothing to do: the kernel holds what it should"])
+        print_lines(
+            [f"nothing to do: {'what is live stays' if applied.held_back else 'the kernel holds what it should'}"]
+        )
         return
     sets = ", ".join(
         f"{session.config.set.ipset(family)} {number:,} prefixes" for family, number in generation.prefixes.items()

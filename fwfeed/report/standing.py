@@ -22,14 +22,16 @@ def status_lines(status: Status, config: Config, now: datetime) -> Iterator[str]
         yield from held_lines(status.held, status.verdicts)
     generation = status.generation
     if generation is None:
-        yield "installed: nothing yet; run: fwfeed apply"
+        yield f"installed: nothing{'' if status.held_back else ' yet; run: fwfeed apply'}"
+        yield from _held_back(status)
         return
     newer = "; the candidate has another set: run fwfeed apply" if status.pending else ""
     yield f"installed: generation {generation.number}, {_age(generation.created, now)} ago{newer}"
-    if status.waits is not None:
+    if status.waits is not None and status.waits > now:
         yield f"  IT WILL BE UNDONE at {status.waits:%H:%M:%S} UTC, unless you say: fwfeed confirm"
-    if status.held_back:
-        yield f"  held back: {status.held_back}; fwfeed update leaves it so, fwfeed apply goes on again"
+    elif status.waits is not None:
+        yield f"  IT WAS TO BE UNDONE at {status.waits:%H:%M:%S} UTC, and is as soon as that can be done"
+    yield from _held_back(status)
     if status.problems is None:
         yield f"  not known whether the kernel holds it: {status.unknown}"
     elif not status.problems:
@@ -100,6 +102,11 @@ def history_json(history: Iterable[Generation], current: int | None) -> list[dic
         }
         for generation in history
     ]
+
+
+def _held_back(status: Status) -> Iterator[str]:
+    if status.held_back:
+        yield f"  held back: {status.held_back}; fwfeed update leaves it so, fwfeed apply goes on again"
 
 
 def _age(moment: datetime, now: datetime) -> str:
