@@ -16,16 +16,19 @@ from typing import NamedTuple
 from tests.lab.world import World, wait_until
 
 # The command itself, but for one function that stops the process (SIGSTOP) when it is called, or has ended, for the
-# nth time; and where `patience` is given, that is for how long it waits for firewalld and for the lock.
+# nth time; and where `patience` is given, that is for how long it waits for firewalld and for the lock, from then on.
 _PROGRAM = """
 import importlib, json, os, signal, sys
 moment, patience, arguments = json.loads(sys.argv[1])
 from fwfeed import apply, firewalld
 from fwfeed.cli import main
-if patience:
-    firewalld.Firewalld._call.__kwdefaults__["timeout"] = firewalld._RELOAD_SECONDS = patience
-    apply.LOCK_SECONDS = apply.activate.COMING_BACK_SECONDS = patience
-if moment:
+def lose_patience():
+    if patience:
+        firewalld.Firewalld._call.__kwdefaults__["timeout"] = firewalld._RELOAD_SECONDS = patience
+        apply.LOCK_SECONDS = apply.activate.COMING_BACK_SECONDS = patience
+if not moment:
+    lose_patience()
+else:
     when, place, nth = moment
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
@@ -38,9 +41,11 @@ if moment:
         calls += 1
         mine = calls == nth
         if mine and when == "before":
+            lose_patience()
             os.kill(os.getpid(), signal.SIGSTOP)
         result = real(*positional, **named)
         if mine and when == "after":
+            lose_patience()
             os.kill(os.getpid(), signal.SIGSTOP)
         return result
     setattr(owner, name, stopping)

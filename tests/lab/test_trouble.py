@@ -121,7 +121,7 @@ def test_a_firewalld_that_is_starting_is_waited_for(lab: World) -> None:
     assert whole(lab) == "new"
 
 
-def test_a_firewalld_that_somebody_elses_file_made_fail_is_refused_until_that_is_corrected(lab: World) -> None:
+def test_somebody_elses_broken_file_keeps_an_apply_out_until_it_is_corrected(lab: World) -> None:
     have_old_and_prepare_new(lab, "entries")
     theirs = lab.etc / "policies/theirs.xml"
     theirs.write_text(
@@ -132,9 +132,14 @@ def test_a_firewalld_that_somebody_elses_file_made_fail_is_refused_until_that_is
     before = lab.snapshot()
     refused = lab.fwfeed("apply")
     assert refused.returncode == 1
-    assert "firewalld is in state FAILED: its own configuration did not load" in refused.stderr
-    assert "way out: see journalctl -u firewalld, correct it, and: systemctl restart firewalld" in refused.stderr
-    assert status(lab)["problems"][0] == "firewalld is in state FAILED: it could not load its configuration"
+    if lab.firewalld.release >= (2,):  # it finds the fault before it has taken anything down, and so does its own check
+        assert "INVALID_IPSET: Policy 'theirs': 'NOWHERE' not among" in refused.stderr
+        assert "way out: if it names a file of yours, correct that" in refused.stderr
+        assert status(lab)["proved"] is True
+    else:
+        assert "firewalld is in state FAILED: its own configuration did not load" in refused.stderr
+        assert "way out: see journalctl -u firewalld, correct it, and: systemctl restart firewalld" in refused.stderr
+        assert status(lab)["problems"][0] == "firewalld is in state FAILED: it could not load its configuration"
     assert lab.snapshot() == before
     theirs.unlink()
     lab.stop("firewalld")
@@ -203,7 +208,7 @@ def test_a_firewalld_that_is_killed_in_mid_apply_finds_the_old_files_when_it_sta
     assert lab.firewall_cmd("--get-default-zone") == "public"
     problems = status(lab)["problems"]
     if lab.firewalld.release < (2,):  # it puts its rules beside those it finds: seen, and mended by the next
-        assert any(problem.startswith("the kernel has a rule too many of policies/") for problem in problems)
+        assert any(problem.startswith("the kernel has other rules than those of policies/") for problem in problems)
     else:
         assert whole(lab) == "old"
     goes_in(lab)
@@ -255,10 +260,16 @@ def test_panic_mode_in_mid_apply_does_not_stop_entries_and_stays(lab: World) -> 
 
 
 def test_panic_mode_in_mid_apply_leaves_a_change_of_zones_to_be_undone_after_it(lab: World) -> None:
-    """firewalld in panic mode reloads, but does not move interfaces to another default zone."""
+    """firewalld 1.3 in panic mode reloads, but does not move interfaces to another default zone."""
     have_old_and_prepare_new(lab, "rules")
     with stopped(lab, FILES, "apply") as command:
         lab.firewall_cmd("--panic-on")
+    if lab.firewalld.release >= (2,):
+        assert command.code == 0, command
+        assert lab.firewall_cmd("--query-panic") == "yes"
+        lab.firewall_cmd("--panic-off")
+        assert whole(lab) == "new"
+        return
     assert command.code == 6, command
     assert "firewalld refused setDefaultZone: it is in panic mode" in command.stderr
     assert "way out: firewall-cmd --panic-off; then, to put the rest back: fwfeed status" in command.stderr
@@ -289,9 +300,9 @@ def test_somebody_elses_reload_at_any_moment_ends_in_one_state(
 
 
 def test_reloads_and_a_large_set_at_once_end_in_one_state(lab: World) -> None:
-    """Filling takes its time, and somebody reloads whenever it is done: 4,000 entries, of which 40 come and go."""
+    """Filling takes its time, and somebody reloads again and again: 2,000 entries, of which some come and go."""
     lab.configure(
-        set="include = [" + ", ".join(f'"10.{block >> 7}.{(block & 127) * 2}.0/24"' for block in range(4000)) + "]",
+        set="include = [" + ", ".join(f'"10.{block >> 7}.{(block & 127) * 2}.0/24"' for block in range(2000)) + "]",
         gates='max_growth = "100%"\nmax_shrink = "90%"\nmax_space = "100%"',
     )
     assert lab.fwfeed("update").returncode == 0
@@ -299,7 +310,7 @@ def test_reloads_and_a_large_set_at_once_end_in_one_state(lab: World) -> None:
 
     def reload() -> None:
         lab.ask(f"{BUS_NAME}.reload")
-        time.sleep(random.uniform(0, 0.3))
+        time.sleep(random.uniform(0.2, 1.5))
 
     with meanwhile(reload):
         for number in range(3):
@@ -310,7 +321,7 @@ def test_reloads_and_a_large_set_at_once_end_in_one_state(lab: World) -> None:
     assert status(lab)["proved"] is True, codes
     assert lab.fwfeed("update").returncode == 0
     held = set(lab.kernel_set("JP"))
-    assert len(held) == 4004
+    assert len(held) == 2004
     assert held >= NEW
 
 
@@ -361,11 +372,11 @@ def test_what_nft_did_to_the_kernel_is_seen_and_mended(lab: World, command: str)
     goes_in(lab)
     before = lab.snapshot()
     done = lab.run("host", "nft", *command.split())
-    if lab.firewalld.release >= (2,):  # the table is firewalld's own
+    if done.returncode != 0:  # of firewalld 2, with a libnftables that can say so, the table is firewalld's own
+        assert lab.firewalld.release >= (2,)
         assert "Operation not permitted" in done.stderr
         assert lab.snapshot() == before
         return
-    assert done.returncode == 0
     said = lab.fwfeed("status").stdout
     assert "NOT SO: the kernel" in said
     mended = lab.fwfeed("update")

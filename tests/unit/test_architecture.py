@@ -33,9 +33,9 @@ CORE = (
     "difference",
     "gates",
     "render",
+    "ruleset",
     "nftrules",
     "checks",
-    "ruleset",
     "lockout",
     "report",
 )
