@@ -18,7 +18,7 @@ from fwfeed.apply.plan import Plan, check, plan, plan_back
 from fwfeed.apply.recovery import recover, recover_first
 from fwfeed.apply.transaction import finish, undo
 from fwfeed.config import Config
-from fwfeed.errors import FwfeedError, RolledBack
+from fwfeed.errors import FwfeedError, RollbackFailed, RolledBack
 from fwfeed.model import Generation, Outcome
 from fwfeed.signals import undisturbed
 from fwfeed.store import generations
@@ -83,8 +83,13 @@ def rollback(config: Config, operator: Operator, number: int | None) -> Applied:
         waiting = recover(state, operator.tell)
         store = Generations.below(state)
         if waiting is not None and number is None:
-            with undisturbed():
-                remark = undo(state, waiting, Outcome.UNCONFIRMED, "rolled back before it was confirmed", operator.tell)
+            try:
+                with undisturbed():
+                    reason = "rolled back before it was confirmed"
+                    remark = undo(state, waiting, Outcome.UNCONFIRMED, reason, operator.tell)
+            except FwfeedError as error:
+                message = f"generation {waiting.generation} could not be put back whole: {error.message}"
+                raise RollbackFailed(message, f"{error.way_out or 'correct it'}; then: fwfeed status") from error
             warnings = (remark,) if remark else ()
             current = generations.current(store.all(root))
             return Applied(

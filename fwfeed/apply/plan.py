@@ -161,7 +161,10 @@ def check_target(planned: Target, verdicts: tuple[Verdict, ...] = ()) -> None:
             "\n".join(verdict.reason for verdict in verdicts),
             "what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve",
         )
-    with tempfile.TemporaryDirectory(prefix="fwfeed-check-") as folder:
+    with (
+        files.explained("write", "a copy to check below the folder for temporary files"),
+        tempfile.TemporaryDirectory(prefix="fwfeed-check-", ignore_cleanup_errors=True) as folder,
+    ):
         staged = Path(folder) / "firewalld"
         with files.explained("copy", root):
             shutil.copytree(root, staged, ignore_dangling_symlinks=True)  # no links: a write must not follow one out

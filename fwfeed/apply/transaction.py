@@ -73,10 +73,13 @@ def carry_out(
 
 def finish(config: Config, generation: Generation, journal: Journal, entry: Entry) -> None:
     """Tidy up after a commit: what cannot be done now is done by the next command, or the next apply."""
+    store = Generations.below(journal.folder.parent)
     with suppress(FwfeedError):
+        sweep(entry)
         journal.end()
         confirming.disarm(entry)
-        Generations.below(journal.folder.parent).prune(Path(generation.root), config.apply.keep)
+        store.prune(Path(generation.root), config.apply.keep)
+        store.sweep()
 
 
 def undo(state: Path, entry: Entry, outcome: Outcome, reason: str, tell: Tell) -> str:
@@ -87,7 +90,7 @@ def undo(state: Path, entry: Entry, outcome: Outcome, reason: str, tell: Tell) -
     store, journal = Generations.below(state), Journal.below(state)
     generation = store.find(entry.generation)
     remark = ""
-    _sweep(entry)
+    sweep(entry)
     if entry.phase is not Phase.PREPARED:
         _put_files_back(entry, generation)
         try:
@@ -103,6 +106,9 @@ def undo(state: Path, entry: Entry, outcome: Outcome, reason: str, tell: Tell) -
             store.close(generation, outcome if entry.waits is None else Outcome.UNCONFIRMED, reason)
     journal.end()
     confirming.disarm(entry)
+    with suppress(FwfeedError):
+        sweep(entry)
+        store.sweep()
     return remark
 
 
@@ -135,7 +141,15 @@ def _activate(daemon: Firewalld, content: Content, default_zone: str | None, *, 
         change_entries(daemon, content)
 
 
-def _sweep(entry: Entry) -> None:
+def is_whole(entry: Entry, generation: Generation | None) -> bool:
+    """Return whether the files are the generation's: not those before it, nor some of each, as in mid-undoing."""
+    if generation is None:
+        return False
+    found = {path: files.read(Path(entry.root) / path) for path in entry.before}
+    return {path: manifests.digest(raw) for path, raw in found.items() if raw is not None} == dict(generation.files)
+
+
+def sweep(entry: Entry) -> None:
     """Remove the files that were on their way when a command was killed."""
     for path in entry.before:
         for scratch in files.scratches(Path(entry.root) / path):

@@ -83,6 +83,12 @@ class Generations:
             if generation.number not in kept:
                 files.dismantle(self.root / _name(generation.number))
 
+    def sweep(self) -> None:
+        """Remove what was on its way in or out when a command was killed."""
+        for path in [*self.root.glob(".*"), *self.root.glob("[0-9]*/.*")]:
+            if re.fullmatch(files.SCRATCH, path.name):
+                files.remove_tree(path) if path.is_dir() else files.remove(path)
+
     def content(self, generation: Generation) -> dict[str, bytes | None]:
         """Return a generation's files as they were rendered."""
         folder = self.root / _name(generation.number) / "files"
