@@ -6,6 +6,7 @@ for old generations as well. Pure; what the rules mean for a connection is the b
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ Settings = Mapping[str, Sequence[str]]
 """A zone or policy as firewalld tells it over D-Bus: plain texts, by its own keys."""
 
 _FAMILIES = {"ipv4": Family.IPV4, "ipv6": Family.IPV6}
+_MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _ADDRESS_SETS = frozenset({"hash:ip", "hash:net"})
 
 
@@ -151,7 +153,7 @@ def as_xml(tag: str, settings: Settings) -> ET.Element:
     for protocol in settings.get("protocols", ()):
         ET.SubElement(tree, "protocol", value=protocol)
     for source in settings.get("sources", ()):
-        kind = "ipset" if source.startswith("ipset:") else "mac" if source.count(":") == 5 else "address"
+        kind = "ipset" if source.startswith("ipset:") else "mac" if _MAC.fullmatch(source) else "address"
         ET.SubElement(tree, "source", {kind: source.removeprefix("ipset:")})
     tree.extend(rich_rule(text) for key in ("rules_str", "rich_rules") for text in settings.get(key, ()))
     return tree

@@ -73,9 +73,13 @@ def established(proc: Path = Path("/proc")) -> tuple[list[Session], list[int]]:
             f"ss does not tell whose the connections are{f': {done.stderr.strip()}' if done.stderr else ''}"
         )
     sockets = list(_parse_ss(done.stdout))
-    busy = {pid for socket in sockets if not socket.listens for pid in socket.pids}
-    # who listens and is connected is no server but somebody's session, which listens for him (ssh -R)
-    ports = sorted({socket.local[1] for socket in sockets if socket.listens and not busy & set(socket.pids)})
+    connected: dict[int, set[int]] = {}
+    for socket in sockets:
+        for pid in () if socket.listens else socket.pids:
+            connected.setdefault(pid, set()).add(socket.local[1])
+    # who listens and is connected at another port is no server but somebody's session, which listens for him (ssh -R)
+    listening_at = [(socket.local[1], socket.pids) for socket in sockets if socket.listens]
+    ports = sorted({port for port, pids in listening_at if not any(connected.get(pid, set()) - {port} for pid in pids)})
     found = [
         _session(socket.peer, socket.local[1])
         for socket in sockets

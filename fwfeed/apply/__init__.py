@@ -60,7 +60,8 @@ def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
         _recover(config, operator.tell)
         store = Generations.below(Path(config.paths.state))
         history = store.all(Path(config.paths.firewalld))
-        if unattended and (why := generations.why_held_back(history)):
+        why = generations.why_held_back(history)
+        if unattended and why:
             current = generations.current(history)
             if current is None:  # it was the very first that was not confirmed
                 return Applied(generation=None, reloaded="", waits=None, held_back=why, warnings=(), seconds=0.0)
@@ -68,7 +69,8 @@ def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
             return replace(applied, held_back=why)
         planned = plan(config)
         descent = Descent.of_candidate(planned.candidate, config)
-        return make(config, operator, planned.target, descent, planned.verdicts)
+        # somebody says to go on again, though what is to be installed may be what somebody went back to
+        return make(config, operator, planned.target, descent, planned.verdicts, afresh=bool(why))
 
 
 def rollback(config: Config, operator: Operator, number: int | None) -> Applied:

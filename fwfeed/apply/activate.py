@@ -45,9 +45,9 @@ def stage(staging: files.Staging, root: Path, content: Content) -> None:
 
 
 def install(staging: files.Staging, root: Path, content: Content) -> None:
-    """Move the staged files to their places, and remove what is to go."""
+    """Move the staged files to their places, and remove what is to go: a set after all that names it."""
     staging.commit()
-    for path, new in content.items():
+    for path, new in sorted(content.items(), reverse=True):
         if new is None:
             files.remove(root / path)
 
@@ -64,7 +64,7 @@ def why_reload(daemon: Firewalld, before: Content, after: Content, default_zone:
         if old is None or new is None:
             if old != new:
                 return f"{path} {'goes' if new is None else 'is new'}"
-        elif old != new and not (path.startswith("ipsets/") and set_form(old) == set_form(new)):
+        elif old != new and not (path.startswith("ipsets/") and _is_of_one_form(old, new)):
             return f"{path} has other rules"
     others = {path: raw for path, raw in after.items() if not path.startswith("ipsets/")}
     if problems := differences(daemon, others, default_zone):
@@ -90,7 +90,11 @@ def change_entries(daemon: Firewalld, content: Content) -> None:
 
     Where a call fails, somebody else may have changed the set, or reloaded: what there is to do is worked out anew.
     """
-    for intended in intended_sets(content):
+    try:
+        sets = intended_sets(content)
+    except ValueError as error:
+        raise FwfeedError(f"the file of a set cannot be read: {error}") from None
+    for intended in sets:
         for attempt in range(_ATTEMPTS):
             try:
                 texts = _entries(daemon, intended)
@@ -172,6 +176,13 @@ def reach() -> Firewalld:
         if time.monotonic() > deadline:
             raise problem
         time.sleep(_POLL_SECONDS)
+
+
+def _is_of_one_form(old: bytes, new: bytes) -> bool:
+    try:
+        return set_form(old) == set_form(new)
+    except ValueError:  # somebody has broken the old one
+        return False
 
 
 def _entries(daemon: Firewalld, intended: IntendedSet) -> dict[tuple[int, int], str]:

@@ -107,17 +107,20 @@ def make(
     target: Target,
     descent: Descent,
     verdicts: tuple[Verdict, ...] = (),
+    *,
+    afresh: bool = False,
 ) -> Applied:
     """Make the target so, where it is not. The lock must be held, and nothing be left to recover.
 
-    `verdicts` are what gates have found. Raises as `apply` does.
+    `verdicts` are what gates have found; `afresh`: it becomes a generation even where it is so already. Raises as
+    `apply` does.
     """
     started = time.monotonic()
     daemon = firewalld.connect()
     require_ready(daemon)
     generation, reason, waiting = None, "", None
     warnings: list[str] = []
-    if not _is_settled(target) or differences(daemon, target.rendered.files, target.default_zone.wanted):
+    if afresh or not _is_settled(target) or differences(daemon, target.rendered.files, target.default_zone.wanted):
         target, warnings = _with_existing_zone(target, daemon)
         check_target(target, verdicts)
         ways = _judge(config, target, daemon, operator.ssh)

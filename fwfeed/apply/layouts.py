@@ -102,8 +102,8 @@ class Judged:
         if zone := self._daemon.intended_zone(interface):
             return {zone if zone in ruleset.zones else default}
         bound = self.bound.get(interface, default)
-        # one in the default zone of now moves with it, unless NetworkManager put it there by that zone's name
-        return {bound, default} if bound in {self.zone, self.zone_before} else {bound}
+        # a reload drops what only the runtime has; NetworkManager and container engines put theirs back, others do not
+        return {bound if bound in ruleset.zones else default, default}
 
 
 def _badness(finding: Finding) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fwfeed.apply.transaction import is_whole, sweep, undo
+from fwfeed.apply.transaction import is_partly_undone, sweep, undo
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Outcome
@@ -31,7 +31,8 @@ def recover(state: Path, tell: Tell) -> Entry | None:
     if generation is not None and generation.outcome is not Outcome.PENDING:
         journal.end()
         return None
-    if entry.phase is Phase.PROVED and entry.waits is not None and is_whole(entry, generation):
+    stands = generation is not None and not is_partly_undone(entry, generation)
+    if entry.phase is Phase.PROVED and entry.waits is not None and stands:
         if not entry.waits.is_over:
             sweep(entry)
             return entry

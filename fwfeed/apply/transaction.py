@@ -141,12 +141,13 @@ def _activate(daemon: Firewalld, content: Content, default_zone: str | None, *, 
         change_entries(daemon, content)
 
 
-def is_whole(entry: Entry, generation: Generation | None) -> bool:
-    """Return whether the files are the generation's: not those before it, nor some of each, as in mid-undoing."""
-    if generation is None:
-        return False
-    found = {path: files.read(Path(entry.root) / path) for path in entry.before}
-    return {path: manifests.digest(raw) for path, raw in found.items() if raw is not None} == dict(generation.files)
+def is_partly_undone(entry: Entry, generation: Generation) -> bool:
+    """Return whether some file is back as it was before the generation; one edited since tells nothing."""
+    for path, raw in entry.before.items():
+        known = None if raw is None else manifests.digest(raw)
+        if known != generation.files.get(path) and files.read(Path(entry.root) / path) == raw:
+            return True
+    return False
 
 
 def sweep(entry: Entry) -> None:
@@ -162,9 +163,9 @@ def _put_files_back(entry: Entry, generation: Generation | None) -> None:
     root = Path(entry.root)
     content = {}
     for path, raw in entry.before.items():
-        lies_there = files.read(root / path)
-        ours = generation is not None and lies_there and manifests.digest(lies_there) == generation.files.get(path)
-        if lies_there != raw and (raw is not None or ours):
+        # edited since, it goes all the same: a zone that stays and names a set that goes keeps firewalld from loading
+        ours = generation is not None and path in generation.files
+        if files.read(root / path) != raw and (raw is not None or ours):
             content[path] = raw
     swap(root, content)
 

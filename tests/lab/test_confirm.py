@@ -20,7 +20,7 @@ from tests.lab.conftest import MATRIX
 from tests.lab.matrix import Firewalld
 from tests.lab.moments import PROOF, Moment, impatient, stopped
 from tests.lab.test_trouble import goes_in, hung
-from tests.lab.whole import MORE, files_are, have_old_and_prepare_new, status, whole
+from tests.lab.whole import MORE, files_are, have_old_and_prepare_new, status, table_handle, whole
 from tests.lab.world import FWFEED, SYSTEM_PYTHON, World, wait_until
 
 pytestmark = pytest.mark.lab
@@ -570,3 +570,35 @@ def test_with_a_systemd_that_does_not_take_it_nothing_moves(lab: World, calls: P
     assert booted(lab, "apply", "--confirm-within", "1h").returncode == 0
     assert booted(lab, "confirm").returncode == 0
     assert whole(lab) == "new"
+
+
+@ON_ONE
+def test_what_was_edited_while_it_waits_is_undone_all_the_same_and_undoes_nothing_before(lab: World) -> None:
+    """A zone that stayed would name a set that goes, and firewalld would load nothing any more."""
+    assert lab.fwfeed("fetch").returncode == 0
+    before = below_etc(lab)
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("apply", "--confirm-within", "1h").returncode == 0
+    lab.firewall_cmd("--permanent", "--zone=log-outbound", "--add-service=imap")
+    said = lab.fwfeed("status", "--json")
+    assert json.loads(said.stdout)["installed"]["waits_until"] is not None, said.stderr
+    let_time_pass(lab)
+    wait_until(lambda: not journal(lab).exists(), "it to be undone", PATIENCE)
+    assert below_etc(lab) == before
+    assert lab.firewall_cmd("--get-default-zone") == "public"
+
+
+@ON_ONE
+def test_whoever_takes_back_what_nobody_confirmed_is_not_held_back_any_more(lab: World) -> None:
+    have_old_and_prepare_new(lab, "rules")
+    assert lab.fwfeed("apply", "--confirm-within", "1h").returncode == 0
+    assert lab.fwfeed("rollback").returncode == 0
+    lab.publish()
+    lab.configure()
+    assert lab.fwfeed("update").returncode == 3
+    handle = table_handle(lab)
+    assert "without a reload" in lab.fwfeed("apply").stdout
+    lab.publish(*MORE)
+    assert lab.fwfeed("update").returncode == 0
+    assert whole(lab) == "new"
+    assert table_handle(lab) == handle

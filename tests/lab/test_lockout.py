@@ -277,3 +277,25 @@ def test_outbound_what_this_host_needs_is_named_before_it_is_cut(lab: World) -> 
     # entries alone change nothing about what was cut on purpose
     lab.publish("apnic|JP|ipv4|192.0.2.0|16|20110811|assigned|A3")
     assert lab.fwfeed("update").returncode == 0
+
+
+def test_an_interface_that_only_the_runtime_binds_is_in_no_other_zone_after_the_reload(lab: World, sshd: Ssh) -> None:
+    lab.firewall_cmd("--zone=trusted", f"--add-interface={lab.device(ABROAD)}")
+    lab.configure(inbound=RESTRICT)
+    assert lab.fwfeed("fetch").returncode == 0
+    before = lab.snapshot()
+    refused = sshd.fwfeed("abroad", HERE["abroad"][0], "apply")
+    assert refused.returncode == 5, refused.stderr
+    assert "zone log-outbound may not let you in again" in refused.stderr
+    assert lab.snapshot() == before
+
+
+def test_restrict_can_be_switched_off_from_an_interface_that_network_manager_bound(lab: World, sshd: Ssh) -> None:
+    """It binds each to the default zone by its name, and to the next one when that goes."""
+    lab.configure(inbound=RESTRICT)
+    assert lab.fwfeed("update").returncode == 0
+    lab.firewall_cmd("--zone=log-outbound", f"--add-interface={lab.device(JP)}")
+    lab.configure()
+    applied = sshd.fwfeed("jp", HERE["jp"][0], "apply")
+    assert applied.returncode == 0, applied.stderr
+    assert sshd.gets_in("jp", HERE["jp"][0])

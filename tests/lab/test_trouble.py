@@ -468,3 +468,14 @@ def test_other_commands_while_an_apply_is_under_way(lab: World) -> None:
         assert (lab.folder / "state/journal/journal.json").read_bytes() == journal
     assert command.code == 0, command
     assert whole(lab) == "new"
+
+
+@pytest.mark.parametrize("broken", [b"<ipset", b'<ipset type="hash:net"><entry>banana</entry></ipset>'])
+def test_a_set_that_somebody_broke_is_seen_and_mended(lab: World, broken: bytes) -> None:
+    have_old_and_prepare_new(lab, "entries")
+    goes_in(lab)
+    (lab.etc / "ipsets/JP.xml").write_bytes(broken)
+    assert "NOT SO: " in lab.fwfeed("status").stdout
+    mended = lab.fwfeed("update")
+    assert mended.returncode == 0, mended.stderr
+    assert whole(lab) == "new"

@@ -36,6 +36,11 @@ def test_a_zone_over_dbus_is_the_zone_of_the_file() -> None:
     )
 
 
+@pytest.mark.parametrize("source", ["2001:db8:a:b::/64", "2001:db8:0:1:2:3::/96", "2001:db8::/32"])
+def test_a_source_with_colons_is_a_mac_only_where_it_is_one(source: str) -> None:
+    assert zone_of(as_xml("zone", {"sources": [source]})).sources == (Peer("address", source, inverted=False),)
+
+
 def test_a_policy_over_dbus_is_the_policy_of_the_file() -> None:
     raw = b"""<policy target="REJECT" priority="-15"><ingress-zone name="HOST"/><egress-zone name="ANY"/>
     <service name="ssh"/><rule><destination ipset="JP"/><accept/></rule></policy>"""

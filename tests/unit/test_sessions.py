@@ -225,6 +225,18 @@ def test_all_sessions_are_those_of_who_has_logged_in(
     assert told_by_ss(monkeypatch, tmp_path, LISTENING, line) == (sessions, [22])
 
 
+def test_a_server_that_has_just_taken_a_connection_in_hides_no_sessions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Until a child has it, the listener is at both ends of its port."""
+    lines = [
+        LISTENING,
+        f'ESTAB 0 0 192.0.2.1:22 203.0.113.9:5 users:(("sshd",pid={KNOCKER},fd=5),("sshd",pid={SERVER},fd=5))',
+        'ESTAB 0 0 192.0.2.1:22 198.51.100.7:5 users:(("sshd",pid=7002,fd=4))',
+    ]
+    assert told_by_ss(monkeypatch, tmp_path, *lines) == ([FOUND], [22])
+
+
 def test_a_port_that_a_session_listens_on_is_none_of_the_servers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
