@@ -29,6 +29,7 @@ def recover(state: Path, tell: Tell) -> Entry | None:
         return None
     generation = Generations.below(state).find(entry.generation)
     if generation is not None and generation.outcome is not Outcome.PENDING:
+        sweep(entry)
         journal.end()
         return None
     stands = generation is not None and not is_partly_undone(entry, generation)
