@@ -37,6 +37,7 @@ __all__ = [
     "outlook",
     "plan",
     "recover_first",
+    "recover_now",
     "require_root",
     "rollback",
 ]
@@ -128,6 +129,13 @@ def confirm(config: Config, *, tell: Tell) -> Generation:
             store.close(generation, Outcome.APPLIED)
             finish(config, generation, Journal.below(state), waiting)
         return generation
+
+
+def recover_now(config: Config, *, tell: Tell) -> None:
+    """Do what every command begins with, and nothing else. Raises FwfeedError where it cannot be done now."""
+    require_root()
+    with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=tell):
+        recover(Path(config.paths.state), tell)
 
 
 def go_back_unconfirmed(config: Config, number: int, *, tell: Tell) -> None:

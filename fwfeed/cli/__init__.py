@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - for as long as the process lives
     # not by set_defaults: a command's own parser would put the defaults over what stood before the command
     defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False)
-    arguments = _parser().parse_args(argv, defaults)
+    arguments = parser().parse_args(argv, defaults)
     code = guarded(lambda: _run(arguments))
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     session = Session(arguments)
-    session.recover()
+    if arguments.run is not changes.recover:
+        session.recover()
     return int(arguments.run(session))
 
 
@@ -58,7 +59,8 @@ def _duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments; manual page and completion are made of it, too."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG})")
     common.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -66,15 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     loudness.add_argument("-v", "--verbose", action="store_true", help="show progress even where there is no terminal")
     loudness.add_argument("-q", "--quiet", action="store_true", help="no progress and no closing remark")
 
-    parser = argparse.ArgumentParser(
+    whole = argparse.ArgumentParser(
         prog="fwfeed",
         description="Keep a country's address set current inside firewalld, and prove that the kernel holds it.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
     )
-    parser.add_argument("--version", action="version", version=f"fwfeed {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    whole.add_argument("--version", action="version", version=f"fwfeed {__version__}")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[Session], int], text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
@@ -98,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
             metavar="TIME",
             help="undo it unless `fwfeed confirm` comes in time, as in 90s or 2m",
         )
+    applying.add_argument(
+        "--unattended",
+        action="store_true",
+        help="as a timer does: leave what somebody has gone back to, or did not confirm, as it is",
+    )
     text = "go on where it would cut an SSH session or what this host needs, this once; what it cuts is told"
     command("confirm", changes.confirm, "keep what --confirm-within would undo (root)")
     going_back = command("rollback", changes.rollback, "go back to an older generation (root)")
@@ -105,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     going_back.add_argument("--unconfirmed", type=int, help=argparse.SUPPRESS)  # what a timer of apply's runs
     for each in (updating, applying, going_back):
         each.add_argument("--allow-lockout", action="store_true", help=text)
+    command("recover", changes.recover, "end what was cut off or not confirmed in time, as every command first does (root)")
     command("history", changes.history, "list what was installed, and how it ended")
     command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")
     command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")
@@ -113,4 +121,4 @@ def _parser() -> argparse.ArgumentParser:
     looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")
     looking.add_argument("--why", action="store_true", help="say what put it there: feed, file, serial and line")
     looking.add_argument("address", nargs="+", metavar="ADDRESS", help="an address; with --why a prefix, too")
-    return parser
+    return whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fwfeed.cli.commands import TOLD, refresh, without_root
+from fwfeed.cli.commands import TOLD, refresh, sizes_text, without_root
 from fwfeed.cli.session import Session, print_json, print_lines
 from fwfeed.errors import ExitCode
 
@@ -30,8 +30,9 @@ def apply(session: Session) -> int:
     """Install the candidate."""
     from fwfeed.apply import apply
 
-    _show(session, apply(session.config, _operator(session), unattended=False), "applied")
-    return ExitCode.DONE
+    applied = apply(session.config, _operator(session), unattended=session.arguments.unattended)
+    _show(session, applied, "applied")
+    return ExitCode.REFUSED if applied.held_back else ExitCode.DONE
 
 
 def rollback(session: Session) -> int:
@@ -57,6 +58,14 @@ def confirm(session: Session) -> int:
         print_json({"generation": generation.number})
     else:
         print_lines([f"generation {generation.number} stays"])
+    return ExitCode.DONE
+
+
+def recover(session: Session) -> int:
+    """End what a crash cut off, or nobody confirmed in time."""
+    from fwfeed.apply import recover_now
+
+    recover_now(session.config, tell=session.note)
     return ExitCode.DONE
 
 
@@ -117,9 +126,7 @@ def _show(session: Session, applied: Applied, done: str) -> None:
             [f"nothing to do: {'what is live stays' if applied.held_back else 'the kernel holds what it should'}"]
         )
         return
-    sets = ", ".join(
-        f"{session.config.set.ipset(family)} {number:,} prefixes" for family, number in generation.prefixes.items()
-    )
+    sets = sizes_text(session, generation.prefixes)
     how = "by a reload" if applied.reloaded else "without a reload"
     print_lines(
         [f"{done} generation {generation.number} in {applied.seconds:.1f} s {how}; read back from the kernel: {sets}"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fwfeed.cli.session import Session, guarded, print_json, print_lines, say
+from fwfeed.cli.session import Session, guarded, print_json, print_lines, say_why
 from fwfeed.errors import ConfigError, ExitCode, FwfeedError
 
 if TYPE_CHECKING:
     from fwfeed.apply import Plan
+    from fwfeed.prefixes import Family
 
 
 # How the half without root ends when it went on, but has something to tell: for `update`, never an exit code.
@@ -36,6 +37,7 @@ def without_root(session: Session, run: Callable[[], int]) -> int:
 def refresh(session: Session, *, show: bool) -> int:
     """Refresh the candidate; end with TOLD where it went on, but has said what did not."""
     from fwfeed import report
+    from fwfeed.prefixes import Family
     from fwfeed.refresh import refresh as make_candidate
 
     refreshed = make_candidate(session.config, now=session.now, tell=session.tell, seen=session.seen)
@@ -46,15 +48,17 @@ def refresh(session: Session, *, show: bool) -> int:
     elif show and candidate is not None:
         print_lines(report.candidate_lines(candidate, session.config))
     for line in refreshed.stale:
-        say(f"fwfeed: {line}")
-    for verdict in refreshed.verdicts:
-        say(f"fwfeed: held by gate {verdict.gate}: {verdict.reason}")
+        say_why([line], "")
     if refreshed.verdicts:
-        say("fwfeed: way out: what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve")
+        reasons = [f"held by gate {verdict.gate}: {verdict.reason}" for verdict in refreshed.verdicts]
+        say_why(reasons, "what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve")
     if candidate is None:
         return ExitCode.REFUSED
     if not refreshed.changed and not refreshed.verdicts:
         session.note("nothing changed")
+    elif refreshed.changed and not show:
+        sizes = {family: len(candidate.prefixes(family)) for family in Family}
+        session.note(f"new candidate: {sizes_text(session, sizes)}")
     return TOLD if refreshed.stale or refreshed.verdicts else ExitCode.DONE
 
 
@@ -214,6 +218,12 @@ def status(session: Session) -> int:
     else:
         print_lines(standing.status_lines(status, session.config, session.now))
     return ExitCode.DONE
+
+
+def sizes_text(session: Session, prefixes: Mapping[Family, int]) -> str:
+    """Return how many prefixes each set has."""
+    ipset = session.config.set.ipset
+    return ", ".join(f"{ipset(family)} {number:,} prefixes" for family, number in prefixes.items())
 
 
 def _files(number: int) -> str:

@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fwfeed.errors import ConfigError, ExitCode, FwfeedError
 
@@ -103,10 +103,7 @@ def guarded(run: Callable[[], int]) -> int:
             code = run()
             write()  # here and not at exit, where nobody could say what went wrong
     except FwfeedError as error:
-        for line in error.message.splitlines():
-            say(f"fwfeed: {line}")
-        if error.way_out:
-            say(f"fwfeed: way out: {error.way_out}")
+        say_why(error.message.splitlines(), error.way_out)
         code = error.code
     except BrokenPipeError:
         pass  # whoever was reading the result has seen enough
@@ -119,6 +116,16 @@ def guarded(run: Callable[[], int]) -> int:
 def say(line: str) -> None:
     """Write a line to stderr. That it cannot be written must not stop what is being done, least of all a rollback."""
     _write_error(f"{line}\n")
+
+
+def say_why(reasons: Sequence[str], way_out: str) -> None:
+    """Say why something was not done: a line for each reason, and in a journal one for all of them, as an error."""
+    lines = [*reasons, *([f"way out: {way_out}"] if way_out else [])]
+    if _is_journal(sys.stderr):
+        say(f"<3>fwfeed: {'; '.join(lines)}")  # the prefix is that of sd-daemon(3)
+    else:
+        for line in lines:
+            say(f"fwfeed: {line}")
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -145,6 +152,15 @@ def write(text: str = "") -> None:
         raise
     except OSError as error:
         raise FwfeedError(f"cannot write the result: {error.strerror}", "make room, or send it elsewhere") from None
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Return whether a stream is the journal's: systemd.exec(5), JOURNAL_STREAM."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _write_error(text: str) -> None:
