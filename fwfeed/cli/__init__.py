@@ -112,7 +112,9 @@ def parser() -> argparse.ArgumentParser:
     going_back.add_argument("--unconfirmed", type=int, help=argparse.SUPPRESS)  # what a timer of apply's runs
     for each in (updating, applying, going_back):
         each.add_argument("--allow-lockout", action="store_true", help=text)
-    command("recover", changes.recover, "end what was cut off or not confirmed in time, as every command first does (root)")
+    command(
+        "recover", changes.recover, "end what was cut off or not confirmed in time, as every command first does (root)"
+    )
     command("history", changes.history, "list what was installed, and how it ended")
     command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")
     command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")

@@ -47,8 +47,8 @@ def refresh(session: Session, *, show: bool) -> int:
         print_json(report.refreshed_json(candidate, refreshed.held, refreshed.verdicts, refreshed.stale))
     elif show and candidate is not None:
         print_lines(report.candidate_lines(candidate, session.config))
-    for line in refreshed.stale:
-        say_why([line], "")
+    if refreshed.stale:
+        say_why(refreshed.stale, "")
     if refreshed.verdicts:
         reasons = [f"held by gate {verdict.gate}: {verdict.reason}" for verdict in refreshed.verdicts]
         say_why(reasons, "what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve")

@@ -31,6 +31,8 @@ from fwfeed.store.lock import locked
 
 LOCK_SECONDS = 60.0
 RESOLVE_SECONDS = 5.0
+_FIRST_YEAR = 2018
+"""Before it there was no fwfeed: a clock that says so was never set, as on a board without a battery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,9 @@ def refresh(
     Raises FeedRefused with the reason of every source that has no file to go on with, and FwfeedError where the
     folders cannot be written.
     """
+    if now.year < _FIRST_YEAR:
+        message = f"this host's clock says {now:%Y-%m-%d}: by that no file and no certificate can be judged"
+        raise FeedRefused(message, "set the clock: timedatectl, or systemctl status chronyd")
     state = Path(config.paths.state)
     with locked(candidates.folder(state), wait=LOCK_SECONDS, waiting=tell):
         try:

@@ -18,7 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from fwfeed.config import parse
+from fwfeed.errors import FeedRefused
 from fwfeed.fetch import file_name
+from fwfeed.refresh import refresh
 from tests.unit.builders import FWFEED, GERMANY, JAPAN, Ended, World, delegated, publish, snapshot, world
 
 APNIC = file_name("apnic")
@@ -438,6 +441,17 @@ def test_a_file_that_grew_old_without_a_change_is_refused(made: World) -> None:
     assert kept(made) == before
 
 
+def test_a_clock_that_was_never_set_refuses_all_and_moves_nothing(made: World) -> None:
+    fetched(made)
+    before = snapshot(made.root)
+    config = parse(made.config.read_text(), file="fwfeed.toml")
+    with pytest.raises(FeedRefused) as caught:
+        refresh(config, now=datetime(1970, 1, 1, 0, 3, tzinfo=UTC), tell=lambda _line: None)
+    message = "this host's clock says 1970-01-01: by that no file and no certificate can be judged"
+    assert (caught.value.message, caught.value.way_out.partition(":")[0]) == (message, "set the clock")
+    assert snapshot(made.root) == before
+
+
 def test_after_a_refusal_a_good_file_is_taken(made: World) -> None:
     fetched(made)
     html(made)
@@ -503,6 +517,24 @@ def test_a_set_that_would_be_empty_is_refused_and_nothing_changes(made: World) -
     before = kept(made)
     assert_refused(made.run("fetch"), "the set is empty: nothing is delegated to KR")
     assert kept(made) == before
+
+
+def test_a_journal_gets_the_reasons_and_the_way_out_as_one_line_and_an_error(made: World, tmp_path: Path) -> None:
+    made.publish("apnic", b"nonsense\n")
+    made.publish("ripencc", b"nonsense\n")
+    command = [FWFEED, "--config", made.config, "fetch"]
+    with (tmp_path / "journal").open("w+") as journal:
+        status = os.fstat(journal.fileno())
+        stream = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=journal, env={**os.environ, **stream})
+        journal.seek(0)
+        (line,) = journal.read().splitlines()
+    assert done.returncode == 3
+    assert re.fullmatch(r"<3>fwfeed: (apnic|ripencc): .*; (apnic|ripencc): .*; way out: .*", line)
+    # what is inherited from a service says nothing of a stream that goes elsewhere
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **stream})
+    assert done.stderr.count(b"\n") == 3
+    assert b"<3>" not in done.stderr
 
 
 def test_a_second_command_waits_for_the_first_and_says_so(made: World) -> None:

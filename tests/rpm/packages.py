@@ -1,0 +1,114 @@
+"""fwfeed's packages as the tree makes them, beside stand-ins for what they need of AlmaLinux 10."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from fwfeed import __version__
+from tests.skipping import leave_out
+
+CHECKOUT = Path(__file__).parents[2]
+MACROS = Path(__file__).with_name("macros.el10")
+STUBS = Path(__file__).with_name("stubs.spec")
+
+LATER = "99.0.0"
+
+TOOLS = ("rpmbuild", "createrepo_c", "dnf", "rpmlint", "cpio")
+
+
+@dataclass(frozen=True)
+class Packages:
+    """A repository with the package, and later ones to upgrade to."""
+
+    repository: Path
+    first: Path
+    source: Path
+    folder: Path
+
+    def add(self, package: Path) -> None:
+        """Put a package into the repository."""
+        shutil.copy(package, self.repository)
+        publish(self.repository)
+
+
+def require_tools() -> None:
+    """Leave the test out where packages cannot be built."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        leave_out(f"not installed: {', '.join(missing)} (tests/setup rpm)")
+
+
+def build(
+    folder: Path, *options: str, tree: Path = CHECKOUT, sitelib: str = "", spec_check: bool = False
+) -> tuple[Path, Path]:
+    """Build the package of a tree in a folder; return it and the source package."""
+    command = [str(tree / "rpm/build"), "rpm", str(folder), "--nodeps", f"--load={MACROS}", *options]
+    if sitelib:
+        command += ["--define", f"sitelib {sitelib}"]
+    if not spec_check:
+        command += ["--nocheck"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (package,) = folder.glob("*.noarch.rpm")
+    (source,) = folder.glob("*.src.rpm")
+    return package, source
+
+
+def stubs(folder: Path, *, shell: bool = False) -> None:
+    """Build the stand-ins into a folder; with a shell where nothing else has one."""
+    options = ["--define", f"_topdir {folder / 'work'}", "--define", f"_rpmdir {folder}"]
+    options += ["--define", "_rpmfilename %%{NAME}.rpm"]
+    if shell:
+        options += ["--define", f"shell {shutil.which('busybox')}"]
+    done = subprocess.run(
+        ["rpmbuild", "-bb", "--quiet", *options, STUBS], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(folder / "work")
+
+
+def publish(repository: Path) -> None:
+    """Make a folder of packages a repository."""
+    subprocess.run(["createrepo_c", "--quiet", repository], check=True, capture_output=True, timeout=300)
+
+
+def built(folder: Path, *, sitelib: str = "", shell: bool = False) -> Packages:
+    """Build all of it."""
+    require_tools()
+    repository = folder / "repository"
+    repository.mkdir(parents=True)
+    stubs(repository, shell=shell)
+    first, source = build(folder / "first", sitelib=sitelib)
+    packages = Packages(repository, first, source, folder)
+    packages.add(first)
+    return packages
+
+
+def later(folder: Path, *, sitelib: str = "") -> Path:
+    """Build the package of a later version, whose configuration says something new."""
+    tree = folder / "tree"
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, files.split("\0")):
+        place = tree / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(CHECKOUT / name, place)
+    subprocess.run(["git", "init", "--quiet"], cwd=tree, check=True)
+    _replace(tree / "fwfeed/__init__.py", f'__version__ = "{__version__}"', f'__version__ = "{LATER}"')
+    _replace(tree / "rpm/fwfeed.spec", f"Version:        {__version__}", f"Version:        {LATER}")
+    _replace(tree / "rpm/fwfeed.toml", "# fwfeed's configuration", "# The configuration of fwfeed")
+    return build(folder / "built", tree=tree, sitelib=sitelib)[0]
+
+
+def _replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
