@@ -24,7 +24,7 @@ _RELOAD_SECONDS = 120.0
 _NFT_SECONDS = 60.0
 _CHECK_SECONDS = 120.0
 
-_START = "start it: systemctl start firewalld"
+_START = "systemctl start firewalld; where it is masked: systemctl unmask firewalld"
 _BUS_WAY_OUT = "systemctl status dbus-broker"
 
 

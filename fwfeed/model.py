@@ -153,6 +153,10 @@ class IntendedSet:
         return self.name.endswith(PASSING)
 
 
+NOTHING = 0
+"""In the place of the number of the generation to which somebody went back: to before the first one."""
+
+
 class Outcome(StrEnum):
     """How far a generation came."""
 
@@ -169,7 +173,8 @@ class Generation:
     `root` is the folder it was made for, /etc/firewalld; `files` maps paths below it to sha256, `prefixes` counts those
     of the set, and `addresses` what can move (gates.moving). `default_zone` is the zone this generation made the
     default, and `replaced_zone` the one that was default before fwfeed ever changed it; both None where fwfeed has not
-    touched it. `restores` is the number of the generation that a rollback brought back with it. `config` is the sha256
+    touched it. `restores` is the number of the generation that a rollback brought back with it, NOTHING for that of an
+    uninstall. `config` is the sha256
     of the configuration, empty where there was no file.
     """
 

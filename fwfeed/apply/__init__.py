@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fwfeed.apply.change import Applied, Descent, Operator, Tell, make, outlook
 from fwfeed.apply.guard import require_root
-from fwfeed.apply.plan import Plan, check, plan, plan_back
+from fwfeed.apply.plan import Plan, check, plan, plan_back, plan_nothing
 from fwfeed.apply.recovery import recover, recover_first
 from fwfeed.apply.transaction import finish, undo
 from fwfeed.config import Config
@@ -40,6 +40,7 @@ __all__ = [
     "recover_now",
     "require_root",
     "rollback",
+    "uninstall",
 ]
 
 LOCK_SECONDS = 60.0
@@ -108,6 +109,17 @@ def rollback(config: Config, operator: Operator, number: int | None) -> Applied:
         history = store.all(root)
         chosen = _chosen(history, number)
         return make(config, operator, plan_back(config, chosen), Descent.of_generation(chosen))
+
+
+def uninstall(config: Config, operator: Operator) -> Applied:
+    """Take out everything of ours that is below /etc/firewalld, and give the default zone back. Raises as `apply`."""
+    require_root()
+    with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=operator.tell):
+        _recover(config, operator.tell)
+        current = generations.current(Generations.below(Path(config.paths.state)).all(Path(config.paths.firewalld)))
+        if current is None:
+            return Applied(generation=None, reloaded="", waits=None, held_back="", warnings=(), seconds=0.0)
+        return make(config, operator, plan_nothing(config), Descent.of_nothing(current))
 
 
 def confirm(config: Config, *, tell: Tell) -> Generation:

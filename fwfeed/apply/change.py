@@ -19,7 +19,7 @@ from fwfeed.apply.ways import Ways, judge, require_ways
 from fwfeed.config import Config
 from fwfeed.firewalld import Firewalld, Kind
 from fwfeed.gates import moving
-from fwfeed.model import Candidate, Generation, Outcome, Recipe, Source, Verdict
+from fwfeed.model import NOTHING, Candidate, Generation, Outcome, Recipe, Source, Verdict
 from fwfeed.prefixes import Family
 from fwfeed.proof import differences
 from fwfeed.sessions import Session
@@ -99,6 +99,11 @@ class Descent:
             prefixes=old.prefixes,
             addresses=old.addresses,
         )
+
+    @classmethod
+    def of_nothing(cls, old: Generation) -> Descent:
+        """Return what taking everything out makes; what comes after it is compared with what was there before it."""
+        return replace(cls.of_generation(old), restores=NOTHING, prefixes=dict.fromkeys(Family, 0))
 
 
 def make(

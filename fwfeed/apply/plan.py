@@ -108,6 +108,11 @@ def plan_back(config: Config, generation: Generation) -> Target:
     return aim(config, rendered)
 
 
+def plan_nothing(config: Config) -> Target:
+    """Work out what it takes that nothing of ours is below /etc/firewalld any more."""
+    return aim(config, Rendered(files={}, sets=(), default_zone=None))
+
+
 def aim(config: Config, rendered: Rendered, elsewhere: Path | None = None) -> Target:
     """Compare what is to be installed with what is."""
     root = elsewhere or Path(config.paths.firewalld)

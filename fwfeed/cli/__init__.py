@@ -110,7 +110,8 @@ def parser() -> argparse.ArgumentParser:
     going_back = command("rollback", changes.rollback, "go back to an older generation (root)")
     going_back.add_argument("generation", nargs="?", type=int, metavar="N", help="its number (default: the last one)")
     going_back.add_argument("--unconfirmed", type=int, help=argparse.SUPPRESS)  # what a timer of apply's runs
-    for each in (updating, applying, going_back):
+    taking_out = command("uninstall", changes.uninstall, "take out all of fwfeed's below /etc/firewalld (root)")
+    for each in (updating, applying, going_back, taking_out):
         each.add_argument("--allow-lockout", action="store_true", help=text)
     command(
         "recover", changes.recover, "end what was cut off or not confirmed in time, as every command first does (root)"

@@ -49,6 +49,25 @@ def rollback(session: Session) -> int:
     return ExitCode.DONE
 
 
+def uninstall(session: Session) -> int:
+    """Take everything out."""
+    from fwfeed.apply import uninstall
+
+    applied = uninstall(session.config, _operator(session))
+    if session.json or applied.generation is None:
+        _show(session, applied, "uninstalled")
+        return ExitCode.DONE
+    for warning in applied.warnings:
+        session.note(f"warning: {warning}")
+    root = session.config.paths.firewalld
+    print_lines([f"nothing of fwfeed's is below {root} or in the kernel any more"])
+    if applied.waits is not None:
+        print_lines(
+            [f"IT WILL BE UNDONE at {applied.waits.until:%H:%M:%S} UTC, unless you can still say: fwfeed confirm"]
+        )
+    return ExitCode.DONE
+
+
 def confirm(session: Session) -> int:
     """Keep what waits to be confirmed."""
     from fwfeed.apply import confirm

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fwfeed.config import Config
-from fwfeed.model import Generation, Status
+from fwfeed.model import NOTHING, Generation, Status
 from fwfeed.report import candidate_json, candidate_lines, held_json, held_lines, moment_text, refusal_lines
 
 
@@ -72,7 +72,8 @@ def history_lines(history: Iterable[Generation], current: int | None) -> Iterato
         found = True
         star = "*" if generation.number == current else " "
         prefixes = " + ".join(f"{number:,}" for number in generation.prefixes.values())
-        restored = f", generation {generation.restores} again" if generation.restores else ""
+        restored = "" if generation.restores is None else f", generation {generation.restores} again"
+        restored = ", nothing any more" if generation.restores == NOTHING else restored
         reason = f": {' '.join(generation.reason.split())}" if generation.reason else ""
         yield (
             f"{star} {generation.number:>4}  {moment_text(generation.created)}  {prefixes} prefixes, "

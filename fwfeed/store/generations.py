@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Generation, Outcome, Recipe
+from fwfeed.model import NOTHING, Generation, Outcome, Recipe
 from fwfeed.prefixes import Family
 from fwfeed.store import files, manifests
 
@@ -137,7 +137,13 @@ def why_held_back(generations: list[Generation]) -> str:
     last = next((each for each in reversed(generations) if each.outcome in _DECIDED), None)
     if last is not None and last.outcome is Outcome.UNCONFIRMED:
         return f"nobody confirmed generation {last.number}"
-    return f"somebody went back to generation {last.restores}" if last is not None and last.restores else ""
+    if last is None or last.restores is None:
+        return ""
+    return (
+        "fwfeed uninstall took it out"
+        if last.restores == NOTHING
+        else f"somebody went back to generation {last.restores}"
+    )
 
 
 def owned(generations: list[Generation]) -> set[str]:

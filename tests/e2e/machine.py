@@ -7,6 +7,7 @@ It is Debian trixie in a container: the same versions of both. Its root is an ov
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,9 @@ _COMMAND_SECONDS = 180.0
 
 # The kernel's log comes into no container by itself.
 _LOG = "rm -f /dev/kmsg; mknod /dev/kmsg c 1 11; systemctl restart systemd-journald"
+
+
+_LOGGED = re.compile(r"(?:OUTBOUND|INBOUND)_FOREIGN IN=\S* OUT=(\S*) ")
 
 
 @dataclass(frozen=True)
@@ -66,26 +70,34 @@ class Machine:
 
     def boot(self) -> None:
         """Switch it on, and wait until it is up."""
-        arguments = ["-D", self.root, "-b", "--private-network", "--register=no", "--keep-unit", "--capability=all"]
+        arguments = [
+            "-D",
+            str(self.root),
+            "-b",
+            "--private-network",
+            "--register=no",
+            "--keep-unit",
+            "--capability=all",
+        ]
         environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         with self.console.open("ab") as console:
             self._nspawn = subprocess.Popen(
-                ["systemd-nspawn", *arguments],
+                ["setpriv", "--pdeathsig", "TERM", "systemd-nspawn", *arguments],  # it must not outlive the tests
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
                 env=environment,
                 start_new_session=True,
             )
-        self._wait(0)
+        self._wait()
 
     def reboot(self) -> None:
-        """Have it go down in order, and come up again."""
-        before = self.leader
+        """Have it go down in order, and boot it again."""
+        assert self._nspawn is not None
         show("[root@web ~]# systemctl reboot\n")
-        with suppress(subprocess.TimeoutExpired):
-            self.run("systemctl reboot")
-        self._wait(before)
+        self.run("systemctl reboot")
+        self._nspawn.wait(_BOOT_SECONDS)  # it does not boot again by itself here
+        self.boot()
 
     def power_cut(self) -> None:
         """Kill all that runs on it, and boot it again."""
@@ -121,11 +133,11 @@ class Machine:
         """Run a command there, show it and what it says, and return that. It has to end with the exit code."""
         show(f"[root@web ~]# {command}\n")
         done = self.run(command)
-        show(_shortened(done.said))
+        show(_shortened(_own(done.said)))
         if done.code:
             show(f"(exit code {done.code})\n")
         assert done.code == code, done.said
-        return done.said
+        return _own(done.said)
 
     def ask(self, command: str) -> str:
         """Run a command there that has to work, show nothing, and return what it says."""
@@ -136,6 +148,10 @@ class Machine:
     def path(self, path: str) -> Path:
         """Where a path of its file system is to be reached from here."""
         return Path(f"/proc/{self.leader}/root{path}")
+
+    def copy(self, source: Path, to: str) -> None:
+        """Copy a folder onto it."""
+        shutil.copytree(source, self.path(to))
 
     def connect(self, address: str, port: int = 443) -> bool:
         """Have it try a connection, and say whether it came about."""
@@ -148,10 +164,10 @@ class Machine:
             assert time.monotonic() < until, f"{command}: not within {seconds:g} s: {done.said}"
             time.sleep(0.1)
 
-    def _wait(self, before: int) -> None:
+    def _wait(self) -> None:
         until = time.monotonic() + _BOOT_SECONDS
         while True:
-            if self.leader not in (0, before) and self.run("systemctl is-system-running").said.strip() in (
+            if self.leader and self.run("systemctl is-system-running").said.strip() in (
                 "running",
                 "degraded",
             ):
@@ -212,6 +228,12 @@ def tell(text: str) -> None:
 def show(text: str) -> None:
     """Add to the transcript."""
     print(text, end="", flush=True)
+
+
+def _own(text: str) -> str:
+    """Leave out what the kernel has logged of other tests' machines: its log is one for all."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not (match := _LOGGED.search(line)) or match[1] in {"eth0", "lo", ""})
 
 
 def _shortened(text: str, lines: int = 24) -> str:

@@ -11,10 +11,10 @@ import http.server
 import lzma
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, summarize_address_range
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from fwfeed.config.schema import REGISTRY_URLS
 
 DATA = Path(__file__).parents[1] / "data" / "rir-2018-10-13"
 
-Nets = tuple[list[IPv4Network], list[IPv6Network]]
+Spans = list[tuple[int, int]]
 
 
 @dataclass
@@ -60,19 +60,18 @@ class Registries:
                 scratch.write_bytes(text)
                 scratch.rename(path)
 
-    def delegated(self, country: str) -> Nets:
-        """Return what is delegated to a country, worked out in the plainest way."""
-        ipv4: list[IPv4Network] = []
-        ipv6: list[IPv6Network] = []
+    def delegated(self, country: str, version: int) -> Spans:
+        """Return what is delegated to a country, first and last addresses, worked out in the plainest way."""
+        found: Spans = []
         for fields in self._records():
-            if fields[1] != country or fields[6] not in ("allocated", "assigned"):
-                continue
-            if fields[2] == "ipv4":
-                first = IPv4Address(fields[3])
-                ipv4 += summarize_address_range(first, first + int(fields[4]) - 1)
-            elif fields[2] == "ipv6":
-                ipv6.append(IPv6Network(f"{fields[3]}/{fields[4]}"))
-        return list(collapse_addresses(ipv4)), list(collapse_addresses(ipv6))
+            if fields[1:3] == [country, f"ipv{version}"] and fields[6] in {"allocated", "assigned"}:
+                first, size = ip_address(fields[3]), int(fields[4])
+                found.append((int(first), int(first) + (size if version == 4 else 2 ** (128 - size)) - 1))
+        return found
+
+    def lines(self, registry: str) -> list[bytes]:
+        """Return the lines of a registry's file."""
+        return self.files[registry].splitlines(keepends=True)
 
     def _records(self) -> Iterator[list[str]]:
         for raw in self.files.values():
@@ -80,6 +79,12 @@ class Registries:
                 fields = line.split("|")
                 if len(fields) >= 7 and fields[0] in REGISTRY_URLS:
                     yield fields
+
+
+def spans_of(networks: Iterable[str]) -> Spans:
+    """Return first and last address of each network."""
+    read = [ip_network(each) for each in networks]
+    return [(int(net.network_address), int(net.broadcast_address)) for net in read]
 
 
 def names() -> list[str]:

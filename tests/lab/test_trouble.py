@@ -93,7 +93,7 @@ def test_without_firewalld_nothing_moves_and_with_it_the_next_update_goes_in(lab
         refused = lab.fwfeed(*arguments)
         assert refused.returncode == 1
         assert refused.stderr == (
-            "fwfeed: firewalld is not running\nfwfeed: way out: start it: systemctl start firewalld\n"
+            "fwfeed: firewalld is not running\nfwfeed: way out: systemctl start firewalld; where it is masked: systemctl unmask firewalld\n"
         )
         assert lab.snapshot() == before
     lab.start_firewalld()
@@ -200,7 +200,7 @@ def test_a_firewalld_that_is_killed_in_mid_apply_finds_the_old_files_when_it_sta
         "fwfeed: firewalld is not running\n"
         "fwfeed: rolled back: what was installed before is back; "
         "firewalld does not run; it will read its files when it starts\n"
-        "fwfeed: way out: start it: systemctl start firewalld\n"
+        "fwfeed: way out: systemctl start firewalld; where it is masked: systemctl unmask firewalld\n"
     )
     assert files_are(lab) == "old"
     lab.start_firewalld()

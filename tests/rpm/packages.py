@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fwfeed import __version__
@@ -27,6 +28,14 @@ class Packages:
     first: Path
     source: Path
     folder: Path
+
+    sitelib: str
+    version: str = __version__
+
+    @cached_property
+    def later(self) -> Path:
+        """The package of a later version."""
+        return later(self.folder / "later", sitelib=self.sitelib)
 
     def add(self, package: Path) -> None:
         """Put a package into the repository."""
@@ -82,7 +91,7 @@ def built(folder: Path, *, sitelib: str = "", shell: bool = False) -> Packages:
     repository.mkdir(parents=True)
     stubs(repository, shell=shell)
     first, source = build(folder / "first", sitelib=sitelib)
-    packages = Packages(repository, first, source, folder)
+    packages = Packages(repository, first, source, folder, sitelib)
     packages.add(first)
     return packages
 
