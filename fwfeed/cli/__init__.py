@@ -10,20 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import zip_longest
 from pathlib import Path
 
 from fwfeed import __version__
 from fwfeed.cli import changes
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
-
-_EXIT_CODES = """\
-exit codes:
-  0  done, or nothing to do      4  apply failed and was rolled back
-  1  failed                      5  refused: it would lock you out
-  2  usage or configuration      6  apply failed, and so did the roll-back
-  3  feed refused, or held by a gate
-"""
+from fwfeed.errors import ExitCode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +52,12 @@ def _duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _exit_codes() -> str:
+    told = [f"  {code.value}  {code.meaning}" for code in ExitCode]
+    rows = zip_longest(told[:4], told[4:], fillvalue="")
+    return "\n".join(["exit codes:", *(f"{left:<31}{right}".rstrip() for left, right in rows)])
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG})")
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fwfeed",
         description="Keep a country's address set current inside firewalld, and prove that the kernel holds it.",
-        epilog=_EXIT_CODES,
+        epilog=_exit_codes(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
     )
@@ -103,8 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     going_back = command("rollback", changes.rollback, "go back to an older generation (root)")
     going_back.add_argument("generation", nargs="?", type=int, metavar="N", help="its number (default: the last one)")
     going_back.add_argument("--unconfirmed", type=int, help=argparse.SUPPRESS)  # what a timer of apply's runs
+    # what the daemon runs: nobody asks, and whoever has started it may be long gone
+    updating.add_argument("--unattended", action="store_true", help=argparse.SUPPRESS)
     for each in (updating, applying, going_back):
         each.add_argument("--allow-lockout", action="store_true", help=text)
+    command("daemon", changes.daemon, "update at the start and every night, on a host without systemd (root)")
     command("history", changes.history, "list what was installed, and how it ended")
     command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")
     command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")
