@@ -21,6 +21,22 @@ class ExitCode(IntEnum):
     LOCKOUT = 5
     ROLLBACK_FAILED = 6
 
+    @property
+    def meaning(self) -> str:
+        """What it says, in a few words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.DONE: "done, or nothing to do",
+    ExitCode.FAILED: "failed",
+    ExitCode.USAGE: "usage or configuration",
+    ExitCode.REFUSED: "feed refused, or held by a gate",
+    ExitCode.ROLLED_BACK: "apply failed and was rolled back",
+    ExitCode.LOCKOUT: "refused: it would lock you out",
+    ExitCode.ROLLBACK_FAILED: "apply failed, and so did the roll-back",
+}
+
 
 class FwfeedError(Exception):
     """A failure with a place and a way out."""
@@ -77,6 +93,10 @@ class CheckFailed(FwfeedError):
     def __init__(self, problems: list[str], way_out: str = "") -> None:
         super().__init__("\n".join(problems), way_out)
         self.problems = tuple(problems)
+
+
+class Busy(FwfeedError):
+    """Somebody else holds a lock, and did not let go of it in time."""
 
 
 class NotRunning(FwfeedError):

@@ -52,6 +52,28 @@ def start(*command: str) -> None:
         raise FwfeedError(f"cannot start {command[0]}: {error.strerror}") from error
 
 
+class Child:
+    """A program that runs beside this one, and whose output goes where this one's goes.
+
+    It has a session of its own: the signals of a terminal, or for this program's group, are not for it.
+    """
+
+    def __init__(self, *command: str) -> None:
+        """Start it. Raises FwfeedError."""
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        except OSError as error:
+            raise FwfeedError(f"cannot start {command[0]}: {error.strerror}") from error
+
+    def stop(self) -> None:
+        """Tell it to end (SIGTERM); how long it takes is its own business."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Wait until it has ended; return its exit code, or the negative number of the signal that killed it."""
+        return self._process.wait()
+
+
 _PACKAGES = {
     "nft": "nftables",
     "firewall-offline-cmd": "firewalld",

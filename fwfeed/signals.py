@@ -24,6 +24,14 @@ def interruptible() -> AbstractContextManager[None]:
     return _handling(interrupt)
 
 
+def handed_over(to: Callable[[signal.Signals], None]) -> AbstractContextManager[None]:
+    """Within the block, a stopping signal stops nothing, but is handed over.
+
+    `to` may be called in the midst of anything, itself included, as SimpleQueue.put may.
+    """
+    return _handling(lambda number, _frame: to(signal.Signals(number)))
+
+
 @contextmanager
 def deferred() -> Iterator[None]:
     """Within the block, a stopping signal waits; the first one comes when the block has ended."""

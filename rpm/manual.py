@@ -36,15 +36,6 @@ _UNITS = {
     "fwfeed-apply.service": "fwfeed apply --unattended, as root, which cannot reach the network",
     "fwfeed-recover.service": "fwfeed recover, at boot, before firewalld starts, where something is left to end",
 }
-_EXIT_CODES = {
-    ExitCode.DONE: "Done, or there was nothing to do.",
-    ExitCode.FAILED: "Failed; nothing was changed.",
-    ExitCode.USAGE: "A mistake in the arguments or the configuration; nothing was changed.",
-    ExitCode.REFUSED: "A feed was refused, or a gate holds the candidate; what was live is live.",
-    ExitCode.ROLLED_BACK: "The apply failed, and what was installed before is back.",
-    ExitCode.LOCKOUT: "Refused, as it would lock you out; nothing was changed.",
-    ExitCode.ROLLBACK_FAILED: "The apply failed, and so did the roll-back: firewalld needs you.",
-}
 
 
 def command_page() -> Iterator[str]:
@@ -73,7 +64,7 @@ def command_page() -> Iterator[str]:
     yield from (line for action in _options(whole) if _shown(action) for line in _option(action))
     yield from [".SH EXIT STATUS"]
     for code in ExitCode:
-        yield from [".TP", rf"\fB{code.value}\fR", _roff(_EXIT_CODES[code])]
+        yield from [".TP", rf"\fB{code.value}\fR", _roff(code.meaning)]
     yield from [".SH FILES", *_table(_FILES)]
     yield from [".SH UNITS", *_table(_UNITS)]
     yield from [".SH SEE ALSO", r"\fBfwfeed.toml\fR(5), \fBfirewalld\fR(1), \fBfirewalld.policies\fR(5), \fBnft\fR(8)"]

@@ -10,20 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import zip_longest
 from pathlib import Path
 
 from fwfeed import __version__
 from fwfeed.cli import changes
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
-
-_EXIT_CODES = """\
-exit codes:
-  0  done, or nothing to do      4  apply failed and was rolled back
-  1  failed                      5  refused: it would lock you out
-  2  usage or configuration      6  apply failed, and so did the roll-back
-  3  feed refused, or held by a gate
-"""
+from fwfeed.errors import ExitCode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +53,12 @@ def _duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _exit_codes() -> str:
+    told = [f"  {code.value}  {code.meaning}" for code in ExitCode]
+    rows = zip_longest(told[:4], told[4:], fillvalue="")
+    return "\n".join(["exit codes:", *(f"{left:<31}{right}".rstrip() for left, right in rows)])
+
+
 def parser() -> argparse.ArgumentParser:
     """Return what reads the arguments; manual page and completion are made of it, too."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
         prog="fwfeed",
         description="Keep a country's address set current inside firewalld, and prove that the kernel holds it.",
-        epilog=_EXIT_CODES,
+        epilog=_exit_codes(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
     )
@@ -111,11 +111,14 @@ def parser() -> argparse.ArgumentParser:
     going_back.add_argument("generation", nargs="?", type=int, metavar="N", help="its number (default: the last one)")
     going_back.add_argument("--unconfirmed", type=int, help=argparse.SUPPRESS)  # what a timer of apply's runs
     taking_out = command("uninstall", changes.uninstall, "take out all of fwfeed's below /etc/firewalld (root)")
+    # what the daemon runs: nobody asks, and whoever has started it may be long gone
+    updating.add_argument("--unattended", action="store_true", help=argparse.SUPPRESS)
     for each in (updating, applying, going_back, taking_out):
         each.add_argument("--allow-lockout", action="store_true", help=text)
     command(
         "recover", changes.recover, "end what was cut off or not confirmed in time, as every command first does (root)"
     )
+    command("daemon", changes.daemon, "update at the start and every night, on a host without systemd (root)")
     command("history", changes.history, "list what was installed, and how it ended")
     command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")
     command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")

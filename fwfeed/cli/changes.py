@@ -6,11 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from fwfeed.cli.commands import TOLD, refresh, sizes_text, without_root
-from fwfeed.cli.session import Session, print_json, print_lines
+from fwfeed.cli.session import Session, complain, print_json, print_lines
 from fwfeed.errors import ExitCode
 
 if TYPE_CHECKING:
     from fwfeed.apply import Applied, Operator
+
+_ITSELF = (sys.executable, "-P", "-m", "fwfeed")
 
 
 def update(session: Session) -> int:
@@ -88,6 +90,20 @@ def recover(session: Session) -> int:
     return ExitCode.DONE
 
 
+def daemon(session: Session) -> int:
+    """Update at the start and every night."""
+    from fwfeed.apply import require_root
+    from fwfeed.daemon import serve
+
+    require_root()
+    given = session.arguments
+    options = [] if given.config is None else ["--config", str(given.config)]
+    options += [option for option in ("--json", "--verbose", "--quiet") if getattr(given, option.removeprefix("--"))]
+    command = (*_ITSELF, *options, "update", "--unattended")
+    serve(session.config, session.read_config, command, tell=session.note, complain=complain)
+    return ExitCode.DONE
+
+
 def history(session: Session) -> int:
     """List the generations."""
     from fwfeed import query
@@ -107,10 +123,10 @@ def _operator(session: Session) -> Operator:
 
     return Operator(
         now=session.now,
-        ssh=ssh_session(),
+        ssh=None if getattr(session.arguments, "unattended", False) else ssh_session(),
         allow_lockout=session.arguments.allow_lockout,
         confirm=getattr(session.arguments, "confirm_within", None),
-        itself=(sys.executable, "-P", "-m", "fwfeed"),
+        itself=_ITSELF,
         tell=session.tell,
     )
 

@@ -26,13 +26,17 @@ class Session:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.json: bool = arguments.json
-        self.config = _load_config(arguments.config)
+        self.config = self.read_config()
         self._progress = _Progress() if not arguments.quiet and sys.stderr.isatty() else None
 
     @property
     def now(self) -> datetime:
         """The time."""
         return datetime.now(UTC)
+
+    def read_config(self) -> Config:
+        """Read the configuration as it is now. Raises ConfigError."""
+        return _load_config(self.arguments.config)
 
     def recover(self) -> None:
         """Repair what a command left that was cut off, before anything else."""
@@ -103,7 +107,7 @@ def guarded(run: Callable[[], int]) -> int:
             code = run()
             write()  # here and not at exit, where nobody could say what went wrong
     except FwfeedError as error:
-        say_why(error.message.splitlines(), error.way_out)
+        complain(error)
         code = error.code
     except BrokenPipeError:
         pass  # whoever was reading the result has seen enough
@@ -111,6 +115,11 @@ def guarded(run: Callable[[], int]) -> int:
         say(f"fwfeed: interrupted{f' by {error}' if str(error) else ''}")
         code = ExitCode.FAILED
     return code
+
+
+def complain(error: FwfeedError) -> None:
+    """Say what went wrong, and the way out."""
+    say_why(error.message.splitlines(), error.way_out)
 
 
 def say(line: str) -> None:

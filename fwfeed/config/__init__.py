@@ -20,6 +20,7 @@ from fwfeed.config.schema import (
     ApplyConfig,
     Checksum,
     Config,
+    DaemonConfig,
     GatesConfig,
     Inbound,
     InboundConfig,
@@ -40,6 +41,7 @@ __all__ = [
     "ApplyConfig",
     "Checksum",
     "Config",
+    "DaemonConfig",
     "GatesConfig",
     "Inbound",
     "InboundConfig",
@@ -74,6 +76,7 @@ def parse(text: str, *, file: str) -> Config:
         inbound=_read_inbound(top.table("inbound")),
         gates=_read_gates(top.table("gates")),
         apply=_read_apply(top.table("apply")),
+        daemon=_read_daemon(top.table("daemon")),
         paths=_read_paths(top.table("paths")),
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
@@ -209,6 +212,14 @@ def _read_apply(table: Table) -> ApplyConfig:
         confirm=table.text("confirm", default.confirm, as_.waiting_time),
         keep=table.number("keep", default.keep, as_.keep),
         always_allow=table.texts("always_allow", default.always_allow, as_.cidr),
+    )
+
+
+def _read_daemon(table: Table) -> DaemonConfig:
+    default = DaemonConfig()
+    return DaemonConfig(
+        at=table.text("at", default.at, as_.time_of_day),
+        spread=table.text("spread", default.spread, as_.spread),
     )
 
 

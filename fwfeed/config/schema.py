@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
@@ -142,6 +142,14 @@ class ApplyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonConfig:
+    """[daemon]: when fwfeed daemon updates: at this time of the host's day, put off at random by up to `spread`."""
+
+    at: time = time(3, 30)
+    spread: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathsConfig:
     """[paths]: where fwfeed works."""
 
@@ -163,5 +171,6 @@ class Config:
     inbound: InboundConfig = field(default_factory=InboundConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
     apply: ApplyConfig = field(default_factory=ApplyConfig)
+    daemon: DaemonConfig = field(default_factory=DaemonConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     digest: str = field(default="", compare=False)

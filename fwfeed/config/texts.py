@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import time, timedelta
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -129,6 +129,24 @@ def duration(text: str) -> timedelta:
     if length > timedelta(days=1):
         raise ValueError(f'{text!r} is not a time like "30s" or "10m", up to a day')
     return length
+
+
+def time_of_day(text: str) -> time:
+    """Read a time of day like 03:30."""
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", text)
+    if not found:
+        raise ValueError(f'{text!r} is not a time of day like "03:30", from "00:00" to "23:59"')
+    return time(int(found[1]), int(found[2]))
+
+
+def spread(text: str) -> timedelta:
+    """Read how far something is put off at most: a time like 1h, or 0s for not at all."""
+    if text == "0s":
+        return timedelta()
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise ValueError(f'{error}, nor "0s"') from None
 
 
 def waiting_time(text: str) -> timedelta | None:

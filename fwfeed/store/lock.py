@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fwfeed.errors import FwfeedError
+from fwfeed.errors import Busy
 from fwfeed.store.files import explained, make_folder
 
 _MODE = 0o600  # whoever can open it can hold it
@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.1
 def locked(folder: Path, *, wait: float, waiting: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of a folder.
 
-    Waits up to `wait` seconds for another command, after telling `waiting` so once. Raises FwfeedError when the
+    Waits up to `wait` seconds for another command, after telling `waiting` so once. Raises Busy when the
     other command does not end in time.
     """
     make_folder(folder)
@@ -37,7 +37,7 @@ def locked(folder: Path, *, wait: float, waiting: Callable[[str], None]) -> Iter
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     message = f"another fwfeed command has held {path} for {wait:g} s"
-                    raise FwfeedError(message, "wait for it, or see who it is: lslocks") from None
+                    raise Busy(message, "wait for it, or see who it is: lslocks") from None
             if not told:
                 waiting(f"waiting for another fwfeed command to end ({path})")
                 told = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from fractions import Fraction
 
 import pytest
@@ -16,6 +16,7 @@ from fwfeed.config import (
     ApplyConfig,
     Checksum,
     Config,
+    DaemonConfig,
     GatesConfig,
     Inbound,
     InboundConfig,
@@ -109,6 +110,10 @@ confirm = "90s"
 keep = 3
 always_allow = ["192.0.2.7", "2001:db8:7::/48"]
 
+[daemon]
+at = "23:05"
+spread = "0s"
+
 [paths]
 cache = "/srv/cache"
 state = "/srv/state"
@@ -150,6 +155,7 @@ def test_an_empty_text_gives_the_defaults_of_the_design() -> None:
     assert config.feeds == ()
     assert config.gates == GatesConfig(max_shrink=Fraction(1, 10), max_growth=Fraction(1, 4), max_space=Fraction(6, 10))
     assert config.apply == ApplyConfig(confirm=None, keep=10, always_allow=())
+    assert config.daemon == DaemonConfig(at=time(3, 30), spread=timedelta(hours=1))
     assert config.paths == PathsConfig(
         cache="/var/cache/fwfeed",
         state="/var/lib/fwfeed",
@@ -217,6 +223,7 @@ def test_every_key_is_read() -> None:
         ),
         gates=GatesConfig(max_shrink=Fraction(25, 1000), max_growth=Fraction(3), max_space=Fraction(1, 8)),
         apply=ApplyConfig(confirm=timedelta(seconds=90), keep=3, always_allow=("192.0.2.7/32", "2001:db8:7::/48")),
+        daemon=DaemonConfig(at=time(23, 5), spread=timedelta()),
         paths=PathsConfig(
             cache="/srv/cache",
             state="/srv/state",
@@ -391,6 +398,22 @@ def test_the_text_with_every_key_changes_every_value() -> None:
                 "did you mean 192.0.2.0/24?"
             ),
         ),
+        *(
+            (
+                f"[daemon]\nat = '{text}'",
+                f'fwfeed.toml:2: daemon.at: {text!r} is not a time of day like "03:30", from "00:00" to "23:59"',
+            )
+            for text in ("3:30", "24:00", "03:60", "03:30:00", "0330", "off", "", "03:30\\n", "٠٣:٣٠")
+        ),
+        ("[daemon]\nat = 03:30:00", "fwfeed.toml:2: daemon.at: must be text, not time"),
+        *(
+            (
+                f"[daemon]\nspread = '{text}'",
+                f'fwfeed.toml:2: daemon.spread: {text!r} is not a time like "30s" or "10m", up to a day, nor "0s"',
+            )
+            for text in ("0", "off", "0m", "00s", "25h", "86401s", "-1h", "1d")
+        ),
+        ("[daemon]\nspread = 60", "fwfeed.toml:2: daemon.spread: must be text, not a number"),
         ("[paths]\ncache = 'cache'", "fwfeed.toml:2: paths.cache: 'cache' is not an absolute path"),
         ("[paths]\nrun = '/run/../etc'", "fwfeed.toml:2: paths.run: '/run/../etc' is not an absolute path"),
     ],
@@ -436,6 +459,16 @@ def test_an_array_of_tables_that_is_unknown_has_its_line() -> None:
 @pytest.mark.parametrize(("text", "length"), [("1s", 1), ("30s", 30), ("10m", 600), ("86400s", 86400), ("24h", 86400)])
 def test_a_deadline_is_up_to_a_day(text: str, length: int) -> None:
     assert parse(f"[sources]\ndeadline = '{text}'", file="f").sources.deadline == timedelta(seconds=length)
+
+
+@pytest.mark.parametrize(("text", "length"), [("0s", 0), ("1s", 1), ("24h", 86400)])
+def test_the_daemon_puts_off_by_nothing_or_up_to_a_day(text: str, length: int) -> None:
+    assert parse(f"[daemon]\nspread = '{text}'", file="f").daemon.spread == timedelta(seconds=length)
+
+
+@pytest.mark.parametrize(("text", "at"), [("00:00", time(0, 0)), ("09:59", time(9, 59)), ("23:59", time(23, 59))])
+def test_any_minute_is_a_time_of_day(text: str, at: time) -> None:
+    assert parse(f"[daemon]\nat = '{text}'", file="f").daemon.at == at
 
 
 @pytest.mark.parametrize("number", [0, 1, 10])

@@ -12,7 +12,7 @@ from tests.unit.builders import CHECKOUT
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 PREAMBLE = """
 import os, signal, sys, threading
-from fwfeed.signals import Interrupted, deferred, interruptible, undisturbed
+from fwfeed.signals import Interrupted, deferred, handed_over, interruptible, undisturbed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -180,3 +180,16 @@ assert handlers() == before
 
 def test_without_a_signal_nothing_comes_of_deferring() -> None:
     assert printed("with deferred(): print('done')\nassert handlers() == before") == "done\n"
+
+
+def test_a_signal_that_is_handed_over_stops_nothing() -> None:
+    code = """
+came = []
+with interruptible():
+    with handed_over(came.append):
+        for number in SIGNALS:
+            os.kill(os.getpid(), number)
+        print(*(number.name for number in came))
+assert handlers() == before
+"""
+    assert printed(code) == "SIGINT SIGTERM SIGHUP\n"
