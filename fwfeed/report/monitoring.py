@@ -138,7 +138,7 @@ def _standing(status: Status) -> Iterator[Metric]:
     gates = {verdict.gate for verdict in status.verdicts}
     yield Metric(
         "fwfeed_held_by_gate",
-        "Whether this gate is among those that do.",
+        "Whether this gate is among those that hold a candidate back.",
         [({"gate": gate}, int(gate in gates)) for gate in _HOLDING],
     )
     yield _one("fwfeed_pending", "Whether the candidate has another set than what is installed.", status.pending)
@@ -151,7 +151,11 @@ def _standing(status: Status) -> Iterator[Metric]:
         status.waits is not None,
     )
     if status.waits is not None:
-        yield _moment("fwfeed_confirmation_deadline_timestamp_seconds", "When it is undone.", status.waits)
+        yield _moment(
+            "fwfeed_confirmation_deadline_timestamp_seconds",
+            "When what is installed is undone unless it is confirmed.",
+            status.waits,
+        )
     yield _one("fwfeed_apply_unfinished", "Whether an apply is under way, or was cut off.", status.unfinished)
     generation, last = status.generation, status.last
     yield Metric(
@@ -160,13 +164,17 @@ def _standing(status: Status) -> Iterator[Metric]:
         [({}, generation.number if generation else 0)],
     )
     if generation is not None:
-        yield _moment("fwfeed_generation_created_timestamp_seconds", "When it was made.", generation.created)
+        yield _moment(
+            "fwfeed_generation_created_timestamp_seconds", "When the generation in force was made.", generation.created
+        )
     if last is not None:
         yield Metric("fwfeed_last_generation", "The number of the newest generation.", [({}, last.number)])
-        yield _moment("fwfeed_last_generation_created_timestamp_seconds", "When it was made.", last.created)
+        yield _moment(
+            "fwfeed_last_generation_created_timestamp_seconds", "When the newest generation was made.", last.created
+        )
         yield Metric(
             "fwfeed_last_generation_outcome",
-            "How it ended: 1 for that outcome.",
+            "How the newest generation ended: 1 for that outcome.",
             [({"outcome": outcome}, int(last.outcome is outcome)) for outcome in Outcome],
         )
 
@@ -189,7 +197,7 @@ def _units(status: Status) -> Iterator[Metric]:
     )
     yield Metric(
         "fwfeed_unit_ended_timestamp_seconds",
-        "When that run ended.",
+        "When a systemd unit's last run ended.",
         [({"unit": run.unit}, int(run.ended.timestamp())) for run in status.runs],
     )
     if status.fires is not None:
