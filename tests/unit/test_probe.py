@@ -135,8 +135,10 @@ LEVELS: Mapping[str, tuple[Mapping[str, Any], Level, str]] = {
     "rolled back, then refused": (
         {"last": FAILED, "runs": (replace(APPLIED, ended=NOW, exit_code=5),)},
         Level.CRITICAL,
-        "generation 4 was rolled back: the kernel did not take it; "
-        "fwfeed-apply.service ended with exit code 5 (LOCKOUT) at 2026-01-02T12:00:00+00:00",
+        (
+            "generation 4 was rolled back: the kernel did not take it; "
+            "fwfeed-apply.service ended with exit code 5 (LOCKOUT) at 2026-01-02T12:00:00+00:00"
+        ),
     ),
     "apply killed": (
         {"runs": (replace(APPLIED, exit_code=137),)},
