@@ -307,6 +307,15 @@ class Trace:
     origins: tuple[Origin, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a systemd unit of ours ended last; after a signal `exit_code` is 128 and its number, as in shells."""
+
+    unit: str
+    exit_code: int
+    ended: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """Where things stand.
@@ -314,7 +323,9 @@ class Status:
     `problems` says where files, runtime and kernel are not what the generation says: empty is the proof that they
     are, None that it is not known, and `unknown` why. `pending` is whether the candidate has another set than the
     generation. `held` is the candidate that the gates hold, and `verdicts` why; `refusals` is of the last refresh.
-    `waits` is until when the generation has to be confirmed; `held_back` says how somebody went back.
+    `waits` is until when the generation has to be confirmed; `held_back` says how somebody went back. `installed` has
+    the generation's sets of the country. `last` is the newest generation, however it ended; `unfinished`: an apply is
+    under way, or was cut off. `fires` is when the timer starts `runs` again, as far as systemd tells.
     """
 
     candidate: Candidate | None
@@ -327,3 +338,8 @@ class Status:
     pending: bool
     problems: tuple[str, ...] | None
     unknown: str
+    installed: tuple[IntendedSet, ...]
+    last: Generation | None
+    unfinished: bool
+    runs: tuple[Run, ...]
+    fires: datetime | None

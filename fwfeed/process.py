@@ -1,4 +1,4 @@
-"""Start other programs: the only place that does, without a shell, bounded in time, in a fixed locale."""
+"""Start other programs: the only place that does, without a shell, bounded in time, in a fixed locale and time zone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(*command: str, timeout: float) -> Completed:
             check=False,
             encoding="utf-8",
             errors="backslashreplace",
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
         )
     except FileNotFoundError:
         raise FwfeedError(

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from fwfeed import firewalld, gates
+from fwfeed import firewalld, gates, units
 from fwfeed.config import Config
 from fwfeed.errors import ConfigError, FwfeedError
 from fwfeed.feeds import special_purpose
 from fwfeed.model import Found, Generation, Kernel, Status
 from fwfeed.prefixes import Family, Prefix, Ranges, find, format_address, format_prefix, merge
-from fwfeed.proof import Content, differences, installed_ranges
+from fwfeed.proof import Content, differences, intended_sets
 from fwfeed.render import exempt
 from fwfeed.store import candidates, delegations, files, generations, manifests
 from fwfeed.store.generations import Generations
@@ -72,7 +72,7 @@ def status(config: Config) -> Status:
     generation, waits = _in_force(state, history)
     content = store.content(generation) if generation else {}
     try:
-        installed = installed_ranges(content)
+        installed = tuple(each for each in intended_sets(content) if not each.passing)
     except ValueError as error:
         raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
     problems, unknown = None, ""
@@ -81,6 +81,8 @@ def status(config: Config) -> Status:
             problems = tuple(_problems(Path(config.paths.firewalld), generation, content))
         except FwfeedError as error:
             unknown = error.message
+    ranges = {each.family: each.ranges for each in installed}
+    runs, fires = units.ask()
     return Status(
         candidate=candidate,
         held=held,
@@ -90,9 +92,14 @@ def status(config: Config) -> Status:
         waits=waits,
         held_back="" if waits else generations.why_held_back(history),
         pending=candidate is not None
-        and any(merge(candidate.ranges(family)) != installed.get(family) for family in Family),
+        and any(merge(candidate.ranges(family)) != ranges.get(family) for family in Family),
         problems=problems,
         unknown=unknown,
+        installed=installed,
+        last=history[-1] if history else None,
+        unfinished=waits is None and Journal.below(state).exists(),
+        runs=runs,
+        fires=fires,
     )
 
 

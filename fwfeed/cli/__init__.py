@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from fwfeed import __version__
-from fwfeed.cli import changes
+from fwfeed.cli import changes, monitoring
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
 from fwfeed.errors import ExitCode
@@ -25,16 +25,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stdout is None or sys.stderr is None:  # started with them closed; what is opened next must not become them
         sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - for as long as the process lives
     # not by set_defaults: a command's own parser would put the defaults over what stood before the command
-    defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False)
-    arguments = parser().parse_args(argv, defaults)
-    code = guarded(lambda: _run(arguments))
+    defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False, whole=_whole)
+    arguments = monitoring.parse(parser(), argv, defaults)
+    code = arguments.whole(arguments)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
             # said above, or not worth saying; the interpreter's exit must not try again and change the exit code
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return code
+    return int(code)
+
+
+def _whole(arguments: argparse.Namespace) -> int:
+    return guarded(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -49,6 +53,15 @@ def _duration(text: str) -> timedelta:
 
     try:
         return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _age(text: str) -> timedelta:
+    from fwfeed.config.texts import age
+
+    try:
+        return age(text) or timedelta.max
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -121,7 +134,23 @@ def parser() -> argparse.ArgumentParser:
     command("daemon", changes.daemon, "update at the start and every night, on a host without systemd (root)")
     command("history", changes.history, "list what was installed, and how it ended")
     command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")
-    command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")
+    checking = command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")
+    checking.add_argument(
+        "--nagios",
+        dest="whole",
+        action="store_const",
+        const=monitoring.probe,
+        default=argparse.SUPPRESS,
+        help="check what is installed instead, and answer as a plugin of Nagios, Icinga or NRPE; repairs nothing",
+    )
+    for name, text in (("warning", "half of its max_age"), ("critical", "a day short of its max_age")):
+        checking.add_argument(
+            f"--{name}", type=_age, metavar="AGE", help=f'{name} when a source is older, as in 3d, or "off" ({text})'
+        )
+    checking.add_argument("--timeout", type=_duration, metavar="TIME", help="how long it may take (default: 10s)")
+    measuring = command("metrics", monitoring.metrics, "say where things stand in Prometheus' text format (root)")
+    measuring.add_argument("--output", type=Path, metavar="FILE", help="put it there, at one stroke, as root")
+    measuring.set_defaults(whole=monitoring.metrics_always)
     listing = command("list", do.list_set, "print the candidate's set, one prefix a line")
     listing.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or only IPv6")
     looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")

@@ -13,6 +13,15 @@ from fwfeed.report import candidate_json, candidate_lines, held_json, held_lines
 
 def status_lines(status: Status, config: Config, now: datetime) -> Iterator[str]:
     """Yield where things stand."""
+    yield from _standing_lines(status, config, now)
+    for run in status.runs:
+        when = f"{_age(run.ended, now)} ago, at {moment_text(run.ended)}"
+        yield f"{run.unit}: ended {when}, with exit code {run.exit_code}"
+    if status.fires is not None:
+        yield f"the timer fires next at {moment_text(status.fires)}"
+
+
+def _standing_lines(status: Status, config: Config, now: datetime) -> Iterator[str]:
     if status.candidate is None:
         yield "candidate: none yet; run: fwfeed fetch"
     else:
@@ -62,6 +71,8 @@ def status_json(status: Status) -> dict[str, Any]:
         "refused": refused,
         "installed": installed,
         "pending": status.pending,
+        "units": {run.unit: {"exit_code": run.exit_code, "ended": moment_text(run.ended)} for run in status.runs},
+        "timer_next": status.fires and moment_text(status.fires),
     }
 
 

@@ -46,6 +46,7 @@ EDGES: Mapping[str, frozenset[str]] = {
     "firewalld": frozenset({"process"}),
     "sessions": frozenset({"process"}),
     "surroundings": frozenset({"process", "fetch"}),
+    "units": frozenset({"process"}),
     "signals": frozenset(),
     "privileges": frozenset(),
     "proof": frozenset({"firewalld"}),

@@ -33,7 +33,7 @@ from tests.unit.builders import (
     world,
 )
 
-COMMANDS = ("update", "fetch", "diff", "approve", "render", "apply", "status", "check", "list", "lookup")
+COMMANDS = ("update", "fetch", "diff", "approve", "render", "apply", "status", "check", "metrics", "list", "lookup")
 FILES = {"ipsets/JP.xml", "ipsets/JP6.xml", "policies/fwfeed-outbound.xml", "policies/fwfeed-forwarded.xml"}
 
 

@@ -1,0 +1,192 @@
+"""Judge where things stand for Nagios and its kin, in one line (Monitoring Plugins guidelines). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from fwfeed.config import Config
+from fwfeed.errors import ExitCode, printable
+from fwfeed.model import Outcome, Run, Source, Status
+from fwfeed.report import moment_text
+
+_LONGEST = 200
+_LONGEST_TEXT = 600  # NRPE's older packets hold 1,024 bytes, with the numbers
+_DAY = timedelta(days=1)
+_APPLY = "fwfeed-apply.service"
+_TOLD_ELSEWHERE = {ExitCode.DONE, ExitCode.REFUSED}  # what a refusal is about has a finding of its own
+
+
+class Level(IntEnum):
+    """What a plugin exits with."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+    @property
+    def weight(self) -> int:
+        """What counts more among several."""
+        return (Level.OK, Level.WARNING, Level.UNKNOWN, Level.CRITICAL).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From which age of a source on to warn and alarm; None: as its max_age says."""
+
+    warning: timedelta | None = None
+    critical: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Aged:
+    """A source whose file may grow too old."""
+
+    source: Source
+    age: timedelta
+    warning: timedelta
+    critical: timedelta
+
+    @property
+    def level(self) -> Level:
+        if self.age > self.critical:
+            return Level.CRITICAL
+        return Level.WARNING if self.age > self.warning else Level.OK
+
+    @property
+    def perfdata(self) -> str:
+        bounds = (
+            "" if each == timedelta.max else f"{each.total_seconds():.0f}" for each in (self.warning, self.critical)
+        )
+        return f"age_{self.source.name}={self.age.total_seconds():.0f}s;{';'.join(bounds)};0"
+
+
+def probe(status: Status, config: Config, limits: Limits, now: datetime, *, root: bool) -> tuple[Level, str]:
+    """Return what a plugin ends with and prints; `root` is whether it could have read what the kernel holds."""
+    aged = list(_aged(status, config, limits, now))
+    findings = [*_standing(status, now, root=root), *_sources(status, aged), *_units(status)]
+    if not findings and status.generation is not None:
+        oldest = min(aged, key=lambda each: each.source.end_date, default=None)
+        dated = f"; {oldest.source.name} to {oldest.source.end_date}" if oldest else ""
+        findings = [Finding(Level.OK, f"generation {status.generation.number} proved in the kernel{dated}")]
+    sizes = [
+        f"prefixes_{each.name}={status.generation.prefixes[each.family]};;;0"
+        for each in status.installed
+        if status.generation is not None
+    ]
+    return line(findings, [*sizes, *(each.perfdata for each in aged)])
+
+
+def line(findings: Sequence[Finding], perfdata: Sequence[str] = ()) -> tuple[Level, str]:
+    """Return the gravest level, and one line of all findings, the gravest first."""
+    ordered = sorted(findings, key=lambda finding: -finding.level.weight)
+    text = _cut("; ".join(_cut(_clean(finding.text), _LONGEST) for finding in ordered), _LONGEST_TEXT)
+    numbers = f" | {' '.join(perfdata)}" if perfdata else ""
+    return ordered[0].level, f"FWFEED {ordered[0].level.name} - {text}{numbers}"
+
+
+def _standing(status: Status, now: datetime, *, root: bool) -> Iterator[Finding]:
+    generation = status.generation
+    if status.candidate is None:
+        yield Finding(Level.UNKNOWN, "no candidate yet; run: fwfeed fetch")
+    if generation is None and status.held_back:
+        yield Finding(Level.WARNING, "nothing is installed")
+    elif generation is None and status.candidate is not None:
+        yield Finding(Level.CRITICAL, "nothing is installed; run: fwfeed apply")
+    elif generation is not None and status.problems is None:
+        what = f"not known whether the kernel holds generation {generation.number}: {status.unknown}"
+        yield Finding(Level.CRITICAL if root else Level.WARNING, what)
+    elif generation is not None and status.problems:
+        more = f" (and {len(status.problems) - 1} more)" if len(status.problems) > 1 else ""
+        yield Finding(
+            Level.CRITICAL, f"generation {generation.number} is not what is there: {status.problems[0]}{more}"
+        )
+    if status.unfinished:
+        yield Finding(Level.WARNING, "an apply is under way, or was cut off: sudo fwfeed status puts it right")
+    if status.waits is not None and status.waits > now:
+        yield Finding(
+            Level.WARNING, f"it is undone at {moment_text(status.waits)}, unless somebody says: fwfeed confirm"
+        )
+    elif status.waits is not None:
+        yield Finding(Level.CRITICAL, f"it was to be undone at {moment_text(status.waits)}: sudo fwfeed status does it")
+    if status.held_back:
+        yield Finding(Level.WARNING, f"held back: {status.held_back}")
+    elif status.pending and status.candidate is not None and generation is not None:
+        yield Finding(Level.WARNING, f"the candidate of {moment_text(status.candidate.compiled)} is not applied")
+    last = status.last
+    if last is not None and last.outcome is Outcome.ROLLED_BACK and not _overtaken(last.created, status):
+        yield Finding(Level.CRITICAL, f"generation {last.number} was rolled back: {last.reason}")
+
+
+def _sources(status: Status, aged: Sequence[_Aged]) -> Iterator[Finding]:
+    if status.held is not None:
+        why = ": " + status.verdicts[0].reason if status.verdicts else ""
+        yield Finding(Level.WARNING, f"held by a gate since {moment_text(status.held.compiled)}{why}")
+    for refusal in status.refusals:
+        what = f"{refusal.name}: refused" if refusal.name else "the refresh is refused"
+        yield Finding(Level.WARNING, f"{what} since {moment_text(refusal.since)}: {refusal.reason}")
+    for each in aged:
+        if each.level is not Level.OK:
+            yield Finding(
+                each.level, f"{each.source.name}: the file ends on {each.source.end_date}, {each.age.days} days ago"
+            )
+
+
+def _units(status: Status) -> Iterator[Finding]:
+    for run in status.runs:
+        applies = run.unit == _APPLY
+        made = status.last.created if applies and status.last else None
+        if not applies and status.candidate:
+            made = status.candidate.compiled
+        if run.exit_code not in _TOLD_ELSEWHERE and (made is None or made < run.ended):
+            level = Level.CRITICAL if applies else Level.WARNING
+            yield Finding(level, f"{run.unit} ended with {_named(run)} at {moment_text(run.ended)}")
+
+
+def _overtaken(moment: datetime, status: Status) -> bool:
+    """Whether an apply that ended well came after it, so that it is of the past."""
+    return any(run.unit == _APPLY and run.exit_code in _TOLD_ELSEWHERE and run.ended > moment for run in status.runs)
+
+
+def _named(run: Run) -> str:
+    known = {code.value: f" ({code.name})" for code in ExitCode}
+    return f"exit code {run.exit_code}{known.get(run.exit_code, '')}"
+
+
+def _aged(status: Status, config: Config, limits: Limits, now: datetime) -> Iterator[_Aged]:
+    ages = {feed.name: feed.max_age for feed in config.feeds}
+    for source in status.candidate.sources if status.candidate else ():
+        registry = source.name not in ages
+        max_age = config.sources.max_age if registry else ages[source.name]
+        if max_age is None and not registry:
+            continue  # its format has no date, or the administrator does not mind it
+        warning, critical = _bounds(max_age)
+        yield _Aged(source, now.date() - source.end_date, limits.warning or warning, limits.critical or critical)
+
+
+def _bounds(max_age: timedelta | None) -> tuple[timedelta, timedelta]:
+    """Return half of what is allowed, and a day before refreshes are refused; registries' files are often a day old."""
+    if max_age is None:
+        return timedelta.max, timedelta.max
+    critical = max_age - _DAY if max_age > 2 * _DAY else max_age
+    return min(max(max_age / 2, _DAY), critical), critical
+
+
+def _clean(text: str) -> str:
+    """Return a text that stays on its line, and in front of the numbers."""
+    return printable(" ".join(text.split())).replace("|", "/")
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
