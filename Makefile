@@ -5,13 +5,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO := build/demo/fwfeed.toml
 LAB := build/lab/.ready-$(shell id -u)
+MACHINES ?= /var/cache/fwfeed-e2e
 FUZZ := build/fuzz/venv
 SECONDS ?= 60
 # The lab waits for firewalld, and the hostile server has others wait: twice the cores keep all of them busy; each
 # takes some 400 MB at most.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
 
-.PHONY: demo test lint bench gaps fuzz lab clean
+.PHONY: demo test e2e lint bench gaps fuzz lab clean
 
 # No root, and no network but the package index.
 demo: $(READY) $(DEMO)
@@ -20,7 +21,13 @@ demo: $(READY) $(DEMO)
 
 # As root the lab tests run too: the real firewalld in namespaces of its own.
 test: lint $(LAB)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest --ignore tests/e2e -n $(WORKERS) --dist worksteal
+
+# As root, on Debian: a machine with AlmaLinux 10's versions of systemd and firewalld, from `dnf install` to its removal.
+e2e: $(READY)
+	tests/setup rpm
+	tests/setup e2e $(MACHINES)
+	FWFEED_E2E_ROOT=$(MACHINES) $(BIN)/python -m pytest tests/e2e -q -s -p no:xdist
 
 lint: $(READY)
 	$(BIN)/ruff check .

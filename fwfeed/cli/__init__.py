@@ -113,19 +113,17 @@ def parser() -> argparse.ArgumentParser:
             metavar="TIME",
             help="undo it unless `fwfeed confirm` comes in time, as in 90s or 2m",
         )
-    applying.add_argument(
-        "--unattended",
-        action="store_true",
-        help="as a timer does: leave what somebody has gone back to, or did not confirm, as it is",
-    )
+        each.add_argument(
+            "--unattended",
+            action="store_true",
+            help="nobody asks, but a timer: leave what somebody has gone back to as it is",
+        )
     text = "go on where it would cut an SSH session or what this host needs, this once; what it cuts is told"
     command("confirm", changes.confirm, "keep what --confirm-within would undo (root)")
     going_back = command("rollback", changes.rollback, "go back to an older generation (root)")
     going_back.add_argument("generation", nargs="?", type=int, metavar="N", help="its number (default: the last one)")
     going_back.add_argument("--unconfirmed", type=int, help=argparse.SUPPRESS)  # what a timer of apply's runs
     taking_out = command("uninstall", changes.uninstall, "take out all of fwfeed's below /etc/firewalld (root)")
-    # what the daemon runs: nobody asks, and whoever has started it may be long gone
-    updating.add_argument("--unattended", action="store_true", help=argparse.SUPPRESS)
     for each in (updating, applying, going_back, taking_out):
         each.add_argument("--allow-lockout", action="store_true", help=text)
     command(

@@ -45,6 +45,23 @@ def test_an_administrator_installs_it_and_sees_the_first_line(web: Machine, regi
     _assert_kernel_is(web, registries)
 
 
+def test_monitoring_knows_how_it_stands(web: Machine) -> None:
+    tell("What monitoring sees")
+    said = web.type("cat /var/lib/fwfeed/fwfeed.prom")
+    for line in (
+        "fwfeed_up 1",
+        "fwfeed_drift 0",
+        'fwfeed_unit_exit_code{unit="fwfeed-refresh.service"} 0',
+        'fwfeed_unit_exit_code{unit="fwfeed-apply.service"} 0',
+    ):
+        assert f"{line}\n" in said
+    assert web.type("fwfeed check --nagios").startswith("FWFEED OK - generation 1 proved in the kernel")
+    web.ask("nft list set inet firewalld JP >/dev/null; firewall-cmd --ipset=JP --add-entry=203.0.113.0/24")
+    assert web.type("fwfeed check --nagios", 2).startswith("FWFEED CRITICAL - ")
+    web.type("fwfeed apply")
+    assert web.type("fwfeed check --nagios").startswith("FWFEED OK - ")
+
+
 def test_the_timer_fires_and_both_halves_succeed_in_their_sandboxes(web: Machine, registries: Registries) -> None:
     tell("The second night: the registries have moved a few prefixes")
     registries.change("apnic", lambda line: line.replace(b"|JP|", b"|KR|") if line.startswith(MOVED) else line)
@@ -211,6 +228,26 @@ def test_an_apply_in_trouble_says_why_and_leaves_all_as_it_is(
     _assert_kernel_is(web, registries)
 
 
+def test_the_daemon_does_the_same_without_the_timer(web: Machine, registries: Registries) -> None:
+    tell("As on a host without systemd: the daemon")
+    _move_a_prefix(registries)
+    web.ask("systemctl stop fwfeed.timer")
+    _configure(web, '#spread = "1h"', 'spread = "0s"')
+    show("[root@web ~]# fwfeed daemon &\n")
+    web.ask("(setsid fwfeed daemon >/root/daemon.log 2>&1 & echo $! >/root/daemon.pid)")
+    web.wait_for("grep -q 'the update ended with' /root/daemon.log", 60)
+    _assert_kernel_is(web, registries)
+    web.type("kill -HUP $(cat /root/daemon.pid)")
+    web.wait_for("grep -q 'has read the configuration anew' /root/daemon.log")
+    web.type("kill $(cat /root/daemon.pid)")
+    web.wait_for("! kill -0 $(cat /root/daemon.pid)")
+    said = web.type("cat /root/daemon.log")
+    assert "the update ended with 0, done, or nothing to do, after" in said
+    assert said.endswith("daemon: ended by SIGTERM\n")
+    _configure(web, 'spread = "0s"', '#spread = "1h"')
+    web.ask("systemctl start fwfeed.timer")
+
+
 def test_an_upgrade_keeps_configuration_timer_and_firewall(
     web: Machine, packages: Packages, registries: Registries
 ) -> None:
@@ -353,8 +390,9 @@ def _files(web: Machine) -> str:
 def _kept(web: Machine) -> list[str]:
     """Return what no refused or failed night may change: files, kernel, generations and what was accepted."""
     said = web.ask(
-        "cd / && find etc/firewalld var/cache/fwfeed var/lib/fwfeed/generations var/lib/fwfeed/candidate/candidate.json "
-        "-type f ! -name '*.old' ! -path '*held/*' | sort | xargs sha256sum; ls -A /var/lib/fwfeed; "
+        "cd / && find etc/firewalld var/cache/fwfeed var/lib/fwfeed/generations "
+        "var/lib/fwfeed/candidate/candidate.json -type f ! -name '*.old' ! -path '*held/*' | sort | xargs sha256sum; "
+        "ls -A /var/lib/fwfeed; "
         "nft --stateless list ruleset | sha256sum"
     )
     return said.splitlines()

@@ -199,7 +199,8 @@ def test_an_apply_without_firewalld_says_so_and_changes_nothing(lab: World) -> N
     refused = lab.fwfeed("apply")
     assert refused.returncode == 1
     assert refused.stderr == (
-        "fwfeed: firewalld is not running\nfwfeed: way out: systemctl start firewalld; where it is masked: systemctl unmask firewalld\n"
+        "fwfeed: firewalld is not running\n"
+        "fwfeed: way out: systemctl start firewalld; where it is masked: systemctl unmask firewalld\n"
     )
     assert lab.snapshot() == before
 

@@ -93,7 +93,8 @@ def test_without_firewalld_nothing_moves_and_with_it_the_next_update_goes_in(lab
         refused = lab.fwfeed(*arguments)
         assert refused.returncode == 1
         assert refused.stderr == (
-            "fwfeed: firewalld is not running\nfwfeed: way out: systemctl start firewalld; where it is masked: systemctl unmask firewalld\n"
+            "fwfeed: firewalld is not running\n"
+            "fwfeed: way out: systemctl start firewalld; where it is masked: systemctl unmask firewalld\n"
         )
         assert lab.snapshot() == before
     lab.start_firewalld()

@@ -318,9 +318,9 @@ def test_what_the_daemon_runs_is_asked_for_by_nobody_who_could_be_locked_out(
     made = World(tmp_path)
     made.configure()
     script = (
-        "from fwfeed.cli import _parser, changes\nfrom fwfeed.cli.session import Session\nimport argparse, sys\n"
+        "from fwfeed.cli import changes, parser\nfrom fwfeed.cli.session import Session\nimport argparse, sys\n"
         "defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False)\n"
-        "print(changes._operator(Session(_parser().parse_args(sys.argv[1:], defaults))).ssh)"
+        "print(changes._operator(Session(parser().parse_args(sys.argv[1:], defaults))).ssh)"
     )
     command = [sys.executable, "-c", script, "--config", str(made.config), "update"]
 
