@@ -14,14 +14,19 @@ class Root:
 
     folder: Path
     repository: Path
+    configured: Path | None = None
+    """Another repository, which a file in the root's /etc/yum.repos.d tells of."""
 
     def dnf(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run dnf for this root, with the repository alone."""
         (self.folder / "run/systemd/system").mkdir(parents=True, exist_ok=True)
-        options = ["reposdir=/dev/null", f"cachedir={self.folder}.cache", "metadata_expire=0"]
-        options += ["install_weak_deps=0", "keepcache=0", "gpgcheck=0"]
+        own = self.folder / "etc/yum.repos.d" if self.configured else "/dev/null"
+        options = [f"reposdir={own}", f"cachedir={self.folder}.cache", "metadata_expire=0", "install_weak_deps=0"]
+        options += ["local.gpgcheck=0"]
         command = ["dnf", "-y", f"--installroot={self.folder}", *(f"--setopt={option}" for option in options)]
         command += ["--releasever=10", f"--repofrompath=local,file://{self.repository}", "--repo=local", *arguments]
+        if self.configured:
+            command.append("--repo=fwfeed")
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     def change(self, *arguments: str) -> str:
@@ -53,7 +58,11 @@ class Root:
 
     def ours(self) -> set[str]:
         """Return the paths that have fwfeed in their names."""
-        return {f"/{path.relative_to(self.folder)}" for path in self.folder.rglob("*") if "fwfeed" in str(path.relative_to(self.folder))}
+        return {
+            f"/{path.relative_to(self.folder)}"
+            for path in self.folder.rglob("*")
+            if "fwfeed" in str(path.relative_to(self.folder))
+        }
 
     def _rpm(self, *arguments: str) -> str:
         command = ["rpm", f"--root={self.folder}", *arguments]
