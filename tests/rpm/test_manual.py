@@ -98,7 +98,7 @@ def test_the_page_hides_what_help_hides(man: Path) -> None:
 def test_the_page_of_the_configuration_has_every_key_with_its_default(man: Path) -> None:
     page = " ".join(rendered(man / PAGES["fwfeed.toml"]).split())
     keys = re.findall(
-        r"^#(?: |)([a-z_]+ = [^ #][^#]*?)(?: {2,}#.*|)$", (CHECKOUT / "rpm/fwfeed.toml").read_text(), re.M
+        r"^#(?: |)([a-z_]+ = [^ #][^#]*?)(?: {2,}#.*|)$", (CHECKOUT / "rpm/fwfeed.toml").read_text(), re.MULTILINE
     )
     assert len(keys) > 35
     assert [key for key in keys if " ".join(key.split()) not in page] == []
@@ -122,7 +122,7 @@ class Completion:
         self.folder = folder
 
     def __call__(self, *words: str) -> list[str]:
-        command = ["bash", "-eu", "-c", COMPLETE, "bash", self.file, self.folder, "fwfeed", *words]
+        command = ["bash", "-eu", "-c", COMPLETE, "bash", str(self.file), str(self.folder), "fwfeed", *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         assert done.stderr == ""
         return done.stdout.splitlines()

@@ -87,10 +87,9 @@ def test_every_module_is_there_and_compiled(packages: Packages) -> None:
 
 
 def test_rpmlint_finds_nothing(packages: Packages) -> None:
-    command = ["rpmlint", "--strict", "-c", CHECKOUT / "tests/rpm/rpmlint.toml", packages.first, packages.source]
-    done = subprocess.run(
-        [*command, CHECKOUT / "rpm/fwfeed.spec"], capture_output=True, text=True, check=False, timeout=120
-    )
+    files: list[str | Path] = [packages.first, packages.source, CHECKOUT / "rpm/fwfeed.spec"]
+    command = ["rpmlint", "--strict", "-c", CHECKOUT / "tests/rpm/rpmlint.toml", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert " 0 errors, 0 warnings" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 

@@ -120,9 +120,11 @@ def test_a_host_refuses_another_package_under_the_same_metadata_key(
     done = root.dnf("install", "fwfeed")
     assert done.returncode == 1
     assert "is not signed" in done.stdout + done.stderr
+    shutil.copy(published.signed / "repodata/repomd.xml.asc", copy / "repodata")  # of the metadata as they were
     settings.write_text(text)
     done = root.dnf("install", "fwfeed")
     assert done.returncode == 1
+    assert "verification error: Bad GPG signature" in done.stdout + done.stderr
     assert root.versions() == ""
 
 

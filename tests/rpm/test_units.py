@@ -68,7 +68,7 @@ def test_a_service_is_confined(name: str, installed: Root) -> None:
     if shutil.which("systemd-analyze") is None:
         leave_out("there is no systemd-analyze: tests/setup rpm")
     unit = installed.folder / UNITS / f"{name}.service"
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", unit]
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -124,7 +124,9 @@ def test_the_half_that_is_root_reaches_no_network(name: str) -> None:
 
 
 def test_the_folders_are_the_default_ones_and_those_of_the_user_are_his() -> None:
-    lines = re.findall(r"^d (\S+) (\S+) (\S+) (\S+) -$", (CHECKOUT / "systemd/fwfeed.tmpfiles.conf").read_text(), re.M)
+    lines = re.findall(
+        r"^d (\S+) (\S+) (\S+) (\S+) -$", (CHECKOUT / "systemd/fwfeed.tmpfiles.conf").read_text(), re.MULTILINE
+    )
     paths = Config().paths
     assert lines == [
         (paths.cache, "0755", USER, USER),
