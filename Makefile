@@ -6,13 +6,17 @@ READY := .venv/.ready
 DEMO := build/demo/fwfeed.toml
 LAB := build/lab/.ready-$(shell id -u)
 MACHINES ?= /var/cache/fwfeed-e2e
+PACKAGING := build/packaging/.ready-$(shell id -u)
+# Where packages and repository go.
+PACKAGES ?= build/rpm
+REPOSITORY ?= build/repo
 FUZZ := build/fuzz/venv
 SECONDS ?= 60
 # The lab waits for firewalld, and the hostile server has others wait: twice the cores keep all of them busy; each
 # takes some 400 MB at most.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
 
-.PHONY: demo test e2e lint bench gaps fuzz lab clean
+.PHONY: demo test e2e lint bench gaps fuzz lab rpm srpm repo clean
 
 # No root, and no network but the package index.
 demo: $(READY) $(DEMO)
@@ -20,12 +24,11 @@ demo: $(READY) $(DEMO)
 	$(BIN)/fwfeed --config $(DEMO) render --dry-run
 
 # As root the lab tests run too: the real firewalld in namespaces of its own.
-test: lint $(LAB)
+test: lint $(LAB) $(PACKAGING)
 	$(BIN)/python -m pytest --ignore tests/e2e -n $(WORKERS) --dist worksteal
 
 # As root, on Debian: a machine with AlmaLinux 10's versions of systemd and firewalld, from `dnf install` to its removal.
-e2e: $(READY)
-	tests/setup rpm
+e2e: $(READY) $(PACKAGING)
 	tests/setup e2e $(MACHINES)
 	FWFEED_E2E_ROOT=$(MACHINES) $(BIN)/python -m pytest tests/e2e -q -s -p no:xdist
 
@@ -48,6 +51,16 @@ fuzz: $(FUZZ)/.ready
 
 lab: $(LAB)
 
+# AlmaLinux, as Fedora, builds with its own macros. What others build is for tests.
+FOR_TESTS = $(if $(shell rpm --eval '%{?rhel}%{?fedora}' 2>/dev/null),,--nodeps --load=$(CURDIR)/tests/rpm/macros.el10)
+rpm srpm:
+	$(if $(FOR_TESTS),@echo 'built with macros that stand in for AlmaLinux 10: for tests alone' >&2)
+	rpm/build $@ $(PACKAGES) $(FOR_TESTS) $(ARGUMENTS)
+
+# Signed with KEY, of GnuPG's keyring; BASEURL is where hosts will find it.
+repo: rpm
+	rpm/repository $(PACKAGES) $(REPOSITORY) "$(BASEURL)" "$(KEY)"
+
 $(READY): setup.cfg pyproject.toml tests/setup
 	tests/setup venv $(PYTHON) .venv
 	touch $@
@@ -60,6 +73,11 @@ $(FUZZ)/.ready: setup.cfg pyproject.toml tests/setup
 $(LAB): $(READY) tests/setup
 	tests/setup lab build/lab
 	ls build/lab/absent/* >/dev/null 2>&1 || touch $@
+
+$(PACKAGING): tests/setup
+	mkdir -p $(@D)
+	tests/setup rpm
+	touch $@
 
 $(DEMO): tests/data/demo.toml.in
 	mkdir -p $(@D)

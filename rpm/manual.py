@@ -103,7 +103,7 @@ def completion() -> Iterator[str]:
     yield "    COMPREPLY=()"
     yield "    case $previous in"
     for option in sorted(_with_file(whole)):
-        yield f'        {option}) compopt -o filenames; COMPREPLY=($(compgen -f -- "$current")); return ;;'
+        yield f'        {option}) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;'
     for option, choices in sorted(_with_choices(whole).items()):
         yield f'        {option}) COMPREPLY=($(compgen -W "{choices}" -- "$current")); return ;;'
     yield f"        {'|'.join(sorted(_with_text(whole)))}) return ;;"

@@ -79,6 +79,16 @@ def stubs(folder: Path, *, shell: bool = False) -> None:
     shutil.rmtree(folder / "work")
 
 
+def rebuild(folder: Path, source: Path) -> Path:
+    """Build the package of a source package alone."""
+    command = ["rpmbuild", "--rebuild", "--quiet", "--nodeps", f"--load={MACROS}", "--nocheck"]
+    command += ["--define", f"_topdir {folder / 'work'}", "--define", f"_rpmdir {folder}", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (package,) = folder.rglob("*.noarch.rpm")
+    return package
+
+
 def publish(repository: Path) -> None:
     """Make a folder of packages a repository."""
     subprocess.run(["createrepo_c", "--quiet", repository], check=True, capture_output=True, timeout=300)
@@ -94,6 +104,13 @@ def built(folder: Path, *, sitelib: str = "", shell: bool = False) -> Packages:
     packages = Packages(repository, first, source, folder, sitelib)
     packages.add(first)
     return packages
+
+
+def found(folder: Path) -> Packages:
+    """Return what was built in a folder."""
+    (first,) = folder.glob("first/*.noarch.rpm")
+    (source,) = folder.glob("first/*.src.rpm")
+    return Packages(folder / "repository", first, source, folder)
 
 
 def later(folder: Path, *, sitelib: str = "") -> Path:

@@ -1,0 +1,112 @@
+"""What is in the package and the source package, and that others build the same."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+from pathlib import Path
+
+from fwfeed import __version__
+from tests.rpm.packages import CHECKOUT, Packages, rebuild
+
+FULL = f"{__version__}-1.el10"
+
+REQUIRES = {
+    "/bin/sh",
+    "/usr/bin/python3",
+    f"config(fwfeed) = {FULL}",
+    "firewalld >= 1.3",
+    "iproute",
+    "nftables",
+    "python(abi) = 3.12",
+    "python3-dbus",
+    "python3.12dist(jinja2) >= 3.1",
+    "python3.12dist(netaddr) >= 1",
+    "python3.12dist(requests) >= 2.31",
+    "python3.12dist(urllib3) >= 1.26",
+    "systemd",
+}
+DIST = re.match(r"\d+(\.\d+)*?(?=(\.0)*$)", __version__)
+
+
+def ask(package: Path, *query: str) -> set[str]:
+    done = subprocess.run(["rpm", "-qp", *query, package], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.splitlines())
+
+
+def test_it_requires_what_it_needs_and_nothing_else(packages: Packages) -> None:
+    required = ask(packages.first, "--requires")
+    assert {need for need in required if not need.startswith("rpmlib(")} == REQUIRES
+    assert ask(packages.first, "--recommends") == set()
+    assert ask(packages.first, "--suggests") == {"python3dist(apscheduler)"}
+
+
+def test_what_pip_would_install_is_required(packages: Packages) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(CHECKOUT / "setup.cfg")
+    needs = [line.split()[0].lower() for line in setup["options"]["install_requires"].strip().splitlines()]
+    assert len(needs) > 3
+    required = {need.split()[0] for need in ask(packages.first, "--requires")}
+    assert {f"python3.12dist({need})" for need in needs} <= required
+
+
+def test_it_provides_itself(packages: Packages) -> None:
+    assert DIST
+    dist = {f"{name}(fwfeed) = {DIST[0]}" for name in ("python3dist", "python3.12dist")}
+    assert ask(packages.first, "--provides") == {f"fwfeed = {FULL}", f"config(fwfeed) = {FULL}"} | dist
+
+
+def test_no_macro_is_left_in_a_scriptlet(packages: Packages) -> None:
+    scripts = "\n".join(ask(packages.first, "--scripts", "--triggers", "--filetriggers"))
+    for named in ("systemd-sysusers", "preset fwfeed.timer", "disable --now", "try-restart"):
+        assert named in scripts
+    assert "%" not in scripts
+
+
+def test_licence_documents_and_configuration_are_marked(packages: Packages) -> None:
+    assert ask(packages.first, "--licensefiles") == {"/usr/share/licenses/fwfeed/LICENSE"}
+    assert ask(packages.first, "--configfiles") == {"/etc/fwfeed/fwfeed.toml"}
+    assert ask(packages.first, "--qf", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]") >= {"/etc/fwfeed/fwfeed.toml cn"}
+    pages = {"/usr/share/man/man1/fwfeed.1.gz", "/usr/share/man/man5/fwfeed.toml.5.gz"}
+    documents = {"/usr/share/doc/fwfeed/README.md", "/usr/share/doc/fwfeed/CHANGELOG.md"}
+    assert ask(packages.first, "--docfiles") >= pages | documents
+
+
+def test_every_module_is_there_and_compiled(packages: Packages) -> None:
+    files = ask(packages.first, "--list")
+    modules = {
+        f"/usr/lib/python3.12/site-packages/{path.relative_to(CHECKOUT)}"
+        for path in (CHECKOUT / "fwfeed").rglob("*.py")
+    }
+    assert len(modules) > 50
+    assert modules <= files
+    compiled = {re.sub(r"__pycache__/(.*)\.cpython-\d+\.pyc", r"\1.py", name) for name in files if ".pyc" in name}
+    assert compiled == modules
+    assert not [name for name in files if "/tests" in name]
+
+
+def test_rpmlint_finds_nothing(packages: Packages) -> None:
+    files: list[str | Path] = [packages.first, packages.source, CHECKOUT / "rpm/fwfeed.spec"]
+    command = ["rpmlint", "--strict", "-c", CHECKOUT / "tests/rpm/rpmlint.toml", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert " 0 errors, 0 warnings" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_two_builds_are_the_same_and_its_own_tests_pass(packages: Packages, checked: tuple[Path, Path]) -> None:
+    for one, other in zip((packages.first, packages.source), checked, strict=True):
+        for query in ("[%{FILENAMES} %{FILEDIGESTS} %{FILEMTIMES} %{FILEMODES}\n]", "%{PAYLOADDIGEST}"):
+            assert ask(one, "--qf", query) == ask(other, "--qf", query)
+
+
+def test_the_source_package_is_all_that_a_rebuild_needs(packages: Packages, tmp_path: Path) -> None:
+    query = ("--qf", "[%{FILENAMES} %{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEFLAGS:fflags}\n]")
+    assert ask(rebuild(tmp_path, packages.source), *query) == ask(packages.first, *query)
+
+
+def test_the_version_of_the_spec_is_the_programs() -> None:
+    spec = (CHECKOUT / "rpm/fwfeed.spec").read_text()
+    assert f"\nVersion:        {__version__}\n" in spec
+    (newest, *_) = re.findall(r"^\* .* - (\S+)$", spec, flags=re.MULTILINE)
+    assert newest == f"{__version__}-1"
