@@ -23,6 +23,7 @@ CORE = (
     "errors",
     "prefixes",
     "delegation",
+    "flow",
     "model",
     "countries",
     "feeds",
