@@ -11,7 +11,7 @@ SECONDS ?= 60
 # takes some 400 MB at most.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
 
-.PHONY: demo test lint bench gaps fuzz lab clean
+.PHONY: demo test test-all lint bench gaps fuzz lab clean
 
 # No root, and no network but the package index.
 demo: $(READY) $(DEMO)
@@ -21,6 +21,10 @@ demo: $(READY) $(DEMO)
 # As root the lab tests run too: the real firewalld in namespaces of its own.
 test: lint $(LAB)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Each test of the lab on every version of firewalld, those too for which one is enough.
+test-all: export FWFEED_LAB_MATRIX := full
+test-all: test
 
 lint: $(READY)
 	$(BIN)/ruff check .

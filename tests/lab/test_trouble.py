@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.lab.matrix import on_one_version
 from tests.lab.moments import (
     COMMIT,
     ENTRY,
@@ -25,12 +26,23 @@ from tests.lab.moments import (
     impatient,
     stopped,
 )
-from tests.lab.whole import MORE, NEW, OLD, files_are, have_old_and_prepare_new, status, table_handle, whole
+from tests.lab.whole import (
+    BUS_NAME,
+    MORE,
+    NEW,
+    OLD,
+    files_are,
+    have_old_and_prepare_new,
+    status,
+    table_handle,
+    whole,
+)
 from tests.lab.world import World, wait_until
 
 pytestmark = pytest.mark.lab
 
-BUS_NAME = "org.fedoraproject.FirewallD1"
+OWN = on_one_version("it is about files and the lock, which fwfeed sees to without firewalld")
+
 MIDDLE = [("entries", ENTRY), ("rules", RELOADED)]
 """Moments at which firewalld has half of what is to change."""
 
@@ -384,6 +396,7 @@ def test_what_nft_did_to_the_kernel_is_seen_and_mended(lab: World, command: str)
     assert whole(lab) == "new"
 
 
+@OWN
 def test_a_folder_that_cannot_be_written_is_told_of_and_nothing_moves(lab: World) -> None:
     have_old_and_prepare_new(lab, "rules")
     subprocess.run(["mount", "--bind", lab.etc, lab.etc], check=True)
@@ -448,6 +461,7 @@ def test_a_bus_that_comes_back_soon_is_waited_for(lab: World) -> None:
     goes_in(lab)
 
 
+@OWN
 def test_other_commands_while_an_apply_is_under_way(lab: World) -> None:
     """What changes something waits, for a bounded time; what only looks does not, and repairs nothing."""
     have_old_and_prepare_new(lab, "entries")
