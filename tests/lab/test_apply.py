@@ -607,6 +607,7 @@ def test_a_lost_terminal_changes_nothing_about_the_outcome(lab: World, code: int
     assert lab.firewall_cmd("--state") == "running"
 
 
+@STOPPED
 def test_a_firewalld_that_is_restarted_in_mid_apply_ends_in_one_whole_generation(lab: World) -> None:
     assert lab.fwfeed("fetch").returncode == 0
     with lab.start_fwfeed("apply") as process:

@@ -87,11 +87,13 @@ def missing() -> str:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+    """Look again and again, less often the longer it takes: to look costs time that what is waited for needs."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             raise AssertionError(f"waited {seconds} s in vain: {what}")
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, waited / 5), 0.2))
 
 
 class KernelLog:
