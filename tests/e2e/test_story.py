@@ -41,7 +41,7 @@ def test_an_administrator_installs_it_and_sees_the_first_line(web: Machine, regi
         web.type(step)
     _connect_everywhere(web)
     said = web.type(steps[-1])
-    assert _destinations(said) == {ABROAD, ABROAD6}
+    assert _destinations(web, said) == {ABROAD, ABROAD6}
     _assert_kernel_is(web, registries)
 
 
@@ -160,7 +160,7 @@ def test_a_reboot_changes_nothing(web: Machine, registries: Registries) -> None:
     since = web.ask("date +@%s")
     _connect_everywhere(web)
     said = web.ask(f"journalctl -k --since {since} --grep OUTBOUND_FOREIGN")
-    assert _destinations(said) == {ABROAD, ABROAD6}
+    assert _destinations(web, said) == {ABROAD, ABROAD6}
 
 
 def test_a_bad_night_is_held_and_nothing_changes(web: Machine, registries: Registries) -> None:
@@ -310,11 +310,11 @@ def test_it_goes_as_the_readme_says(web: Machine) -> None:
 
 @contextmanager
 def _in_trouble(web: Machine, trouble: Trouble) -> Iterator[None]:
-    web.ask(trouble.make)
+    web.ask(trouble.make.replace("DEVICE", web.device))
     try:
         yield
     finally:
-        web.ask(trouble.mend)
+        web.ask(trouble.mend.replace("DEVICE", web.device))
 
 
 def _move_a_prefix(registries: Registries) -> None:
@@ -352,9 +352,9 @@ def _connect_everywhere(web: Machine) -> None:
         assert web.connect(address)
 
 
-def _destinations(lines: str) -> set[str]:
+def _destinations(web: Machine, lines: str) -> set[str]:
     """Return where the logged connections went, as we write it."""
-    found = re.findall(r"OUTBOUND_FOREIGN IN= OUT=eth0 SRC=\S+ DST=(\S+) ", lines)
+    found = re.findall(rf"OUTBOUND_FOREIGN IN= OUT={web.device} SRC=\S+ DST=(\S+) ", lines)
     return {each.replace("2001:0db8:0002:0000:0000:0000:0000:0002", ABROAD6) for each in found}
 
 
