@@ -207,7 +207,8 @@ class Machine:
             namespace=self.outside,
         )
         done = self.run(
-            f"ip address add {HOME}/24 dev {self.device} && ip address add {HOME6}/64 dev {self.device} nodad && ip link set {self.device} up && "
+            f"ip address add {HOME}/24 dev {self.device} && ip address add {HOME6}/64 dev {self.device} nodad && "
+            f"ip link set {self.device} up && "
             f"ip route add default via {DOMESTIC} && ip -6 route add default via {DOMESTIC6}"
         )
         assert done.code == 0, done.said

@@ -9,7 +9,7 @@ from tests.e2e.machine import DOMESTIC, DOMESTIC6, HOME6
 
 @dataclass(frozen=True)
 class Trouble:
-    """A trouble: commands, where DEVICE is the network's; and of the half that meets it, how it ends and its one line."""
+    """A trouble: commands, with DEVICE for the network's; and of the half that meets it, the exit code and its line."""
 
     name: str
     make: str
