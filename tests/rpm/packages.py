@@ -59,7 +59,7 @@ def build(
         command += ["--define", f"sitelib {sitelib}"]
     if not spec_check:
         command += ["--nocheck"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     assert done.returncode == 0, done.stderr + done.stdout
     (package,) = folder.glob("*.noarch.rpm")
     (source,) = folder.glob("*.src.rpm")
@@ -83,7 +83,7 @@ def rebuild(folder: Path, source: Path) -> Path:
     """Build the package of a source package alone."""
     command = ["rpmbuild", "--rebuild", "--quiet", "--nodeps", f"--load={MACROS}", "--nocheck"]
     command += ["--define", f"_topdir {folder / 'work'}", "--define", f"_rpmdir {folder}", str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     assert done.returncode == 0, done.stderr + done.stdout
     (package,) = folder.rglob("*.noarch.rpm")
     return package

@@ -94,6 +94,7 @@ def test_rpmlint_finds_nothing(packages: Packages) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.timeout(1200)  # it builds a package whose own tests take minutes beside others
 def test_two_builds_are_the_same_and_its_own_tests_pass(packages: Packages, checked: tuple[Path, Path]) -> None:
     for one, other in zip((packages.first, packages.source), checked, strict=True):
         for query in ("[%{FILENAMES} %{FILEDIGESTS} %{FILEMTIMES} %{FILEMODES}\n]", "%{PAYLOADDIGEST}"):
