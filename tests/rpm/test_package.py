@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from fwfeed import __version__
 from tests.rpm.packages import CHECKOUT, Packages, rebuild
 
