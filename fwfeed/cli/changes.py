@@ -56,8 +56,11 @@ def uninstall(session: Session) -> int:
     from fwfeed.apply import uninstall
 
     applied = uninstall(session.config, _operator(session))
-    if session.json or applied.generation is None:
+    if session.json:
         _show(session, applied, "uninstalled")
+        return ExitCode.DONE
+    if applied.generation is None:
+        print_lines(["nothing of fwfeed's is installed"])
         return ExitCode.DONE
     for warning in applied.warnings:
         session.note(f"warning: {warning}")

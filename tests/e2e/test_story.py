@@ -123,6 +123,31 @@ def test_each_half_is_as_narrow_as_it_says(web: Machine) -> None:
             assert words in said, (command, said)
 
 
+def test_who_is_logged_in_can_be_seen_from_within_the_sandbox(web: Machine) -> None:
+    web.ask("systemd-run --quiet --unit=listener --uid=daemon nc -lk 127.0.0.1 2222")
+    web.wait_for("ss -Htln | grep -q :2222")
+    code, said = _inside(web, APPLY, "ss -Htlnp | grep 2222")
+    web.ask("systemctl stop listener")
+    assert code == 0
+    assert "pid=" in said
+
+
+def test_a_change_that_nobody_confirms_is_undone_also_where_a_timer_made_it(web: Machine) -> None:
+    tell("A change of rules, with [apply] confirm, that the timer applies and nobody confirms")
+    before = _files(web)
+    _configure(web, '#confirm = "off"', 'confirm = "8s"')
+    _configure(web, '#prefix = "OUTBOUND_FOREIGN "', 'prefix = "ABROAD "')
+    _night(web)
+    assert _files(web) != before
+    assert "IT WILL BE UNDONE at " in web.type("fwfeed status")
+    web.wait_for("fwfeed history | head -n 1 | grep -q 'not confirmed: nobody confirmed it in time'", 60)
+    assert _files(web) == before
+    web.type("fwfeed history")
+    _configure(web, 'prefix = "ABROAD "', '#prefix = "OUTBOUND_FOREIGN "')
+    _configure(web, 'confirm = "8s"', '#confirm = "off"')
+    web.type("fwfeed apply")
+
+
 def test_a_reboot_changes_nothing(web: Machine, registries: Registries) -> None:
     tell("A reboot")
     before = _files(web)

@@ -26,6 +26,11 @@ from tests.skipping import leave_out
 pytestmark = pytest.mark.lab
 
 
+def installed(lab: World) -> dict[str, bytes]:
+    """Return every file that firewalld reads, but the one that it writes itself."""
+    return {str(path): path.read_bytes() for path in lab.etc.rglob("*.xml")}
+
+
 def change_rules(lab: World, *prefixes: str) -> None:
     """Install a generation for each prefix of the log's lines."""
     for prefix in prefixes:
@@ -181,6 +186,32 @@ def test_a_default_zone_of_the_administrators_comes_and_goes_with_its_generation
     assert lab.firewall_cmd("--get-default-zone") == "work"
     assert not (lab.etc / "zones/log-outbound.xml").exists()
     assert status(lab)["proved"] is True
+
+
+def test_an_uninstall_leaves_nothing_of_ours_and_an_update_leaves_it_so(lab: World) -> None:
+    before = lab.fwfeed("uninstall")
+    assert (before.returncode, before.stdout) == (0, "nothing of fwfeed's is installed\n")
+    lab.firewall_cmd("--set-default-zone=work")
+    untouched = installed(lab)
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("update").returncode == 0
+    assert installed(lab) != untouched
+    gone = lab.fwfeed("uninstall")
+    assert gone.returncode == 0, gone.stderr
+    assert gone.stdout == f"nothing of fwfeed's is below {lab.etc} or in the kernel any more\n"
+    assert installed(lab) == untouched
+    assert lab.firewall_cmd("--get-default-zone") == "work"
+    assert not set(lab.firewall_cmd("--get-ipsets").split()) & {"JP", "JP6"}
+    assert "JP" not in lab.run("nft", "list", "ruleset").stdout
+    assert lab.fwfeed("uninstall").stdout == "nothing of fwfeed's is installed\n"
+    left = lab.fwfeed("update")
+    assert (left.returncode, installed(lab)) == (3, untouched)
+    assert "held back: fwfeed uninstall took it out; fwfeed apply goes on again" in left.stderr
+    assert lab.fwfeed("history").stdout.splitlines()[0].endswith("applied, nothing any more")
+    back = lab.fwfeed("rollback")
+    assert back.returncode == 0, back.stderr
+    assert status(lab)["proved"] is True
+    assert lab.firewall_cmd("--get-default-zone") == "log-outbound"
 
 
 @ON_ONE

@@ -29,7 +29,7 @@ class Packages:
     source: Path
     folder: Path
 
-    sitelib: str
+    sitelib: str = ""
     version: str = __version__
 
     @cached_property
