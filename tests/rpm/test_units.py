@@ -135,6 +135,7 @@ def test_the_watch_sees_whose_sockets_there_are_and_writes_nothing_that_apply_tr
     assert watch["Restart"] == ["on-failure"]
     assert watch["RestartPreventExitStatus"] == [str(ExitCode.USAGE.value)]
     assert re.fullmatch(r"\d+M", watch["MemoryMax"][0])
+    assert re.fullmatch(r"\d\d%", watch["CPUQuota"][0])
     assert watch["WantedBy"] == ["multi-user.target"]
 
 
