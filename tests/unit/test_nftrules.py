@@ -1,7 +1,8 @@
 """Rules as files intend them and as nft says the kernel holds them: read apart, to one form, and compared.
 
 tests/data/nft has what `nft --json list table inet firewalld` said of three releases of firewalld, with the
-configuration below, cut down to the chains that fwfeed's rules are in and those that lead there.
+configuration below, cut down to the chains that fwfeed's rules are in and those that lead there;
+tests/lab/test_nft_data.py writes it.
 """
 
 from __future__ import annotations
