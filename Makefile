@@ -16,7 +16,7 @@ SECONDS ?= 60
 # takes some 400 MB at most.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
 
-.PHONY: demo test e2e lint bench gaps fuzz lab rpm srpm repo clean
+.PHONY: demo test test-all e2e lint bench gaps fuzz lab rpm srpm repo clean
 
 # No root, and no network but the package index.
 demo: $(READY) $(DEMO)
@@ -31,6 +31,10 @@ test: lint $(LAB) $(PACKAGING)
 e2e: $(READY) $(PACKAGING)
 	tests/setup e2e $(MACHINES)
 	FWFEED_E2E_ROOT=$(MACHINES) $(BIN)/python -m pytest tests/e2e -q -s -p no:xdist
+
+# Each test of the lab on every version of firewalld, those too for which one is enough.
+test-all: export FWFEED_LAB_MATRIX := full
+test-all: test
 
 lint: $(READY)
 	$(BIN)/ruff check .

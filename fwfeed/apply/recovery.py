@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 from fwfeed.apply.transaction import is_partly_undone, sweep, undo
 from fwfeed.config import Config
-from fwfeed.errors import FwfeedError
+from fwfeed.errors import Busy, FwfeedError
 from fwfeed.model import Outcome
 from fwfeed.signals import undisturbed
 from fwfeed.store.generations import Generations
@@ -56,13 +55,10 @@ def recover_first(config: Config, tell: Tell) -> None:
     Never raises.
     """
     state = Path(config.paths.state)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(Path(config.paths.run), wait=0, waiting=tell))
-        except FwfeedError:
-            tell("another fwfeed command is changing the firewall right now")
-            return
-        try:
+    try:
+        with locked(Path(config.paths.run), wait=0, waiting=tell):
             recover(state, tell)
-        except FwfeedError as error:
-            tell(f"an apply was cut off, and cannot be repaired now: {error.message}")
+    except Busy:
+        tell("another fwfeed command is changing the firewall right now")
+    except FwfeedError as error:
+        tell(f"an apply was cut off, and cannot be repaired now: {error.message}")

@@ -268,6 +268,11 @@ def _watched(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPCon
                 connection.setsockopt(*option)
             return connection
 
+        def _tunnel(self) -> None:
+            super()._tunnel()
+            if deadline.over:  # as in Client.get; and of a connection that was cut, ssl would not close the socket
+                raise TimeoutError
+
     return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
 

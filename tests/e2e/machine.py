@@ -59,6 +59,11 @@ class Machine:
         return f"fwfeed-{self.tag}-out"
 
     @property
+    def device(self) -> str:
+        """What its network device is called: in the kernel's log, which all machines share, it has lines of its own."""
+        return f"eth{self.tag}"
+
+    @property
     def leader(self) -> int:
         """The machine's PID 1, as seen from here; 0 where there is none."""
         assert self._nspawn is not None
@@ -133,11 +138,12 @@ class Machine:
         """Run a command there, show it and what it says, and return that. It has to end with the exit code."""
         show(f"[root@web ~]# {command}\n")
         done = self.run(command)
-        show(_shortened(_own(done.said)))
+        said = self._own(done.said)
+        show(_shortened(said))
         if done.code:
             show(f"(exit code {done.code})\n")
         assert done.code == code, done.said
-        return _own(done.said)
+        return said
 
     def ask(self, command: str) -> str:
         """Run a command there that has to work, show nothing, and return what it says."""
@@ -164,6 +170,11 @@ class Machine:
             assert time.monotonic() < until, f"{command}: not within {seconds:g} s: {done.said}"
             time.sleep(0.1)
 
+    def _own(self, text: str) -> str:
+        """Leave out what the kernel has logged of other machines."""
+        lines = text.splitlines(keepends=True)
+        return "".join(line for line in lines if not (found := _LOGGED.search(line)) or found[1] == self.device)
+
     def _wait(self) -> None:
         until = time.monotonic() + _BOOT_SECONDS
         while True:
@@ -185,7 +196,7 @@ class Machine:
         link = f"{self.tag}-net"
         for name in (link, "lan0"):
             subprocess.run(["ip", "-n", self.outside, "link", "del", name], check=False, capture_output=True)
-        batch(f"link add lan0 netns {self.outside} type veth peer name eth0 netns {self.leader}")
+        batch(f"link add lan0 netns {self.outside} type veth peer name {self.device} netns {self.leader}")
         batch(
             f"address add {DOMESTIC}/24 dev lan0",
             f"address add {ABROAD}/32 dev lan0",
@@ -196,7 +207,8 @@ class Machine:
             namespace=self.outside,
         )
         done = self.run(
-            f"ip address add {HOME}/24 dev eth0 && ip address add {HOME6}/64 dev eth0 nodad && ip link set eth0 up && "
+            f"ip address add {HOME}/24 dev {self.device} && ip address add {HOME6}/64 dev {self.device} nodad && "
+            f"ip link set {self.device} up && "
             f"ip route add default via {DOMESTIC} && ip -6 route add default via {DOMESTIC6}"
         )
         assert done.code == 0, done.said
@@ -228,12 +240,6 @@ def tell(text: str) -> None:
 def show(text: str) -> None:
     """Add to the transcript."""
     print(text, end="", flush=True)
-
-
-def _own(text: str) -> str:
-    """Leave out what the kernel has logged of other tests' machines: its log is one for all."""
-    lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if not (match := _LOGGED.search(line)) or match[1] in {"eth0", "lo", ""})
 
 
 def _shortened(text: str, lines: int = 24) -> str:

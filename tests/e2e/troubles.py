@@ -9,7 +9,7 @@ from tests.e2e.machine import DOMESTIC, DOMESTIC6, HOME6
 
 @dataclass(frozen=True)
 class Trouble:
-    """A trouble: commands, the exit code of the half that meets it, and what its one line in the journal matches."""
+    """A trouble: commands, with DEVICE for the network's; and of the half that meets it, the exit code and its line."""
 
     name: str
     make: str
@@ -31,14 +31,14 @@ _CLOCK = (
     r"\"FAKETIME=1970-01-01 00:03:00\" FAKETIME_DONT_FAKE_MONOTONIC=1"
 )
 _UP = (
-    "ip link set eth0 up; ip -6 address replace {home}/64 dev eth0 nodad; ip route replace default via {gateway}; "
+    "ip link set DEVICE up; ip -6 address replace {home}/64 dev DEVICE nodad; ip route replace default via {gateway}; "
     "ip -6 route replace default via {gateway6}"
 )
 
 OF_A_REFRESH = (
     Trouble(
         name="no network",
-        make="ip link set eth0 down",
+        make="ip link set DEVICE down",
         mend=_UP.format(home=HOME6, gateway=DOMESTIC, gateway6=DOMESTIC6),
         code=3,
         said=r"apnic: https://ftp\.apnic\.net/.*unreachable.*; the file accepted last, to .*, serves on",

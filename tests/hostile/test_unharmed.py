@@ -273,6 +273,14 @@ def dripping_behind(talk: Talk) -> None:
         talk.drip(b"\x02")
 
 
+def resetting(talk: Talk) -> None:
+    talk.receive()
+    talk.send(b"HTTP/1.1 200 Connection established\r\n")
+    with suppress(HungUp):
+        talk.stall()
+    talk.reset()
+
+
 def stalling(talk: Talk) -> None:
     talk.stall()
 
@@ -329,7 +337,7 @@ def test_a_proxy_that_forbids_is_told(before: str, place: Place, monkeypatch: py
         assert_all_refused(place, "Tunnel connection failed: 407 Proxy Authentication ?[2JRequired")
 
 
-@pytest.mark.parametrize("greet", [stalling, dripping, dripping_behind])
+@pytest.mark.parametrize("greet", [stalling, dripping, dripping_behind, resetting])
 def test_a_proxy_that_takes_its_time_is_cut_at_the_deadline(
     greet: Callable[[Talk], None], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

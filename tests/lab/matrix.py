@@ -6,6 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+STABLE = "2.3.1"
+"""AlmaLinux 10's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Firewalld:
@@ -48,3 +53,19 @@ def matrix(folder: Path, alone: str | None = None) -> dict[str, Firewalld | Abse
         absent = [Absent("none", f"the lab needs firewalld unpacked below {folder}: make lab, as root")]
     ordered = sorted(found.values(), key=lambda each: each.release)
     return {each.version: each for each in ordered} | {each.name: each for each in absent}
+
+
+def on_one_version(why: str) -> pytest.MarkDecorator:
+    """Have a test run on one version alone, unless all are asked for: say why what it proves is the same on each.
+
+    So is what fwfeed decides by files, locks, sessions and words of its own. What reads a ruleset or has packets try
+    it, asks firewalld for a change, or sees it start, reload, hang or die runs on every version.
+    """
+    return pytest.mark.one_version(why)
+
+
+def one_of(versions: dict[str, Firewalld | Absent]) -> dict[str, Firewalld | Absent]:
+    """Return the version that stands for all: AlmaLinux 10's, or else the newest that there is."""
+    there = [name for name, each in versions.items() if isinstance(each, Firewalld)]
+    name = STABLE if STABLE in versions else (there or list(versions))[-1]
+    return {name: versions[name]}

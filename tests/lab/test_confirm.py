@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.conftest import MATRIX
-from tests.lab.matrix import Firewalld
+from tests.lab.matrix import on_one_version
 from tests.lab.moments import PROOF, Moment, impatient, stopped
 from tests.lab.test_trouble import goes_in, hung
 from tests.lab.whole import MORE, files_are, have_old_and_prepare_new, status, table_handle, whole
@@ -25,10 +24,7 @@ from tests.lab.world import FWFEED, SYSTEM_PYTHON, World, wait_until
 
 pytestmark = pytest.mark.lab
 
-NEWEST = [name for name, which in MATRIX.items() if isinstance(which, Firewalld)][-1:]
-ONE = "2.3.1" if "2.3.1" in MATRIX else (NEWEST or list(MATRIX))[0]
-ON_ONE = pytest.mark.parametrize("firewalld", [MATRIX[ONE]], ids=[ONE], indirect=True)
-"""For what does not depend on firewalld's version."""
+ON_ONE = on_one_version("who waits, and for how long, is fwfeed's own; that a change is undone is proved on all")
 
 PATIENCE = 90.0
 """For what takes a second, or ten where firewalld is waited for, on a machine that does much else."""

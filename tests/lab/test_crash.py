@@ -1,6 +1,6 @@
 """Killed or out of room at any step: what is installed is one whole state all the same, the old or the new.
 
-Every step of a command is tried in its turn. Those of files are the same on each firewalld, and are tried on one.
+Every step of a command is tried in its turn.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ from typing import Any
 
 import pytest
 
-from tests.lab.conftest import MATRIX
 from tests.lab.crashing import CALL, FILLING, Ended, Harm, Harness, Step, harness
-from tests.lab.matrix import Firewalld
-from tests.lab.whole import NEW, OLD, addresses, files_are, have_old_and_prepare_new, log_rules, whole
+from tests.lab.matrix import on_one_version
+from tests.lab.whole import (
+    BUS_NAME,
+    NEW,
+    OLD,
+    addresses,
+    files_are,
+    have_old_and_prepare_new,
+    log_rules,
+    runtime_entries,
+    whole,
+)
 from tests.lab.world import World, wait_until
 
 pytestmark = pytest.mark.lab
 
-BUS_NAME = "org.fedoraproject.FirewallD1"
-STABLE = "2.3.1"
-"""AlmaLinux 10's."""
-ONE = STABLE if STABLE in MATRIX else next((name for name, each in MATRIX.items() if isinstance(each, Firewalld)), "")
-ONE = ONE or next(iter(MATRIX))
-
-on_one = pytest.mark.parametrize("firewalld", [MATRIX[ONE]], ids=[ONE], indirect=True)
+ON_ONE = on_one_version("steps of files are the same whichever firewalld reads them; those that call it run on all")
 
 
 @dataclass
@@ -120,8 +123,7 @@ class Scene:
             entries = OLD if found == "old" else NEW
             rules = found == "new" and (lab.etc / "zones/log-outbound.xml").exists()
             assert addresses(lab.kernel_set("JP")) == addresses(entries)
-            told = lab.ask(f"{BUS_NAME}.ipset.getEntries", "string:JP").split()
-            assert addresses(each for each in told if "/" in each) == addresses(entries)
+            assert addresses(runtime_entries(lab)) == addresses(entries)
             logging = log_rules(lab)
             assert max(logging.values()) == 1, logging
             assert any('log prefix "ABROAD "' in rule for _chain, rule in logging) is rules
@@ -254,7 +256,7 @@ def test_killed_before_and_in_any_call_of_firewalld_it_is_one_whole_state(lab: W
         assert whole(lab) == "old"
 
 
-@on_one
+@ON_ONE
 @pytest.mark.parametrize(
     ("name", "part"),
     [
@@ -287,7 +289,7 @@ def test_killed_before_any_step_of_files_it_is_one_whole_state(lab: World, name:
             assert whole(lab) == made.other
 
 
-@on_one
+@ON_ONE
 @pytest.mark.parametrize(
     ("name", "moment"),
     [
@@ -348,7 +350,7 @@ def fail(made: Scene, number: int, step: Step, how: str, error: int) -> None:
     made.reset()
 
 
-@on_one
+@ON_ONE
 @pytest.mark.parametrize(
     ("name", "part"),
     [
@@ -369,7 +371,7 @@ def test_an_error_at_any_step_of_files_leaves_one_whole_state(lab: World, name: 
                 fail(made, number, step, "fail", errno.ENOSPC if step.kind in FILLING else errno.EIO)
 
 
-@on_one
+@ON_ONE
 @pytest.mark.parametrize("name", ["apply of entries", "rollback unconfirmed of rules"])
 def test_a_disk_full_from_any_step_on_is_told_of_and_repaired_when_there_is_room(lab: World, name: str) -> None:
     with scene(lab, name) as made:
@@ -378,7 +380,7 @@ def test_a_disk_full_from_any_step_on_is_told_of_and_repaired_when_there_is_room
                 fail(made, number, step, "lasting", errno.ENOSPC)
 
 
-@on_one
+@ON_ONE
 def test_a_disk_broken_from_any_step_on_is_told_of_and_repaired_when_it_is_whole(lab: World) -> None:
     """From where files begin to move, or the journal; before, it is not told from a step that fails alone."""
     with scene(lab, "apply of entries") as made:
@@ -388,7 +390,7 @@ def test_a_disk_broken_from_any_step_on_is_told_of_and_repaired_when_it_is_whole
                 fail(made, number, step, "lasting", errno.EIO)
 
 
-@on_one
+@ON_ONE
 def test_an_error_at_any_step_of_the_check_beforehand_changes_nothing(lab: World) -> None:
     with scene(lab, "apply of entries", checks=True) as made:
         for number, step in share(made, "1/1"):

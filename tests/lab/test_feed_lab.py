@@ -24,11 +24,14 @@ import pytest
 import trustme
 
 from tests.lab import world as lab_world
+from tests.lab.matrix import on_one_version
 from tests.lab.namespaces import batch, tagged
 from tests.lab.world import FILE, FWFEED, World, wait_until
 from tests.skipping import leave_out
 
 pytestmark = pytest.mark.lab
+
+WHOLE = on_one_version("what is new here comes before an apply, and the applies are like those proved on all")
 
 CHECKOUT = Path(__file__).parents[2]
 REGISTRIES = ("afrinic", "apnic", "arin", "lacnic", "ripencc")
@@ -621,6 +624,7 @@ def test_what_goes_wrong_outside_of_what_the_child_says_itself_is_not_silent(div
 # With firewalld
 
 
+@WHOLE
 def test_an_update_runs_its_network_half_as_the_user_and_its_other_as_root(lab: World, divided: Divided) -> None:
     mirror = divided.folder / "mirror"
     lab.configure(
@@ -652,6 +656,7 @@ def test_an_update_runs_its_network_half_as_the_user_and_its_other_as_root(lab: 
     assert "there is no such file" in done.stderr
 
 
+@WHOLE
 def test_a_cut_of_30_percent_reaches_the_kernel_only_when_it_is_approved(lab: World) -> None:
     publish(lab.folder / "mirror", "apnic", JAPAN)
     assert lab.fwfeed("update").returncode == 0

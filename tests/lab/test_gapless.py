@@ -8,7 +8,7 @@ from tests.lab.gaps import configure, exchange, measure, records, reload, run_fw
 from tests.lab.whole import table_handle
 from tests.lab.world import World
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.all_services]
 
 SETS = ("JP", "JP-pass")
 

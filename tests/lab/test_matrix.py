@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
-from tests.lab.matrix import Absent, Firewalld, matrix
+import pytest
+
+from tests.lab.conftest import MATRIX
+from tests.lab.matrix import Absent, Firewalld, matrix, one_of
 
 
 def unpack(tree: Path, line: str) -> Path:
@@ -44,3 +52,26 @@ def test_one_in_another_place_is_run_on_alone(tmp_path: Path) -> None:
     (tmp_path / "absent/forky").write_text("E: no such release\n")
     other = unpack(tmp_path / "other", '"2.6.0"')
     assert matrix(tmp_path, str(other)) == {"2.6.0": Firewalld(other)}
+
+
+def test_one_version_that_stands_for_all_is_almalinux_10s_or_else_the_newest_there_is(tmp_path: Path) -> None:
+    old, stable, new = (Firewalld(tmp_path / name) for name in ("bookworm", "trixie", "forky"))
+    absent = Absent("trixie", "no such release")
+    assert one_of({"1.3.3": old, "2.3.1": stable, "2.10.0": new}) == {"2.3.1": stable}
+    assert one_of({"1.3.3": old, "2.10.0": new, "trixie": absent}) == {"2.10.0": new}
+    assert one_of({"trixie": absent}) == {"trixie": absent}
+
+
+@pytest.mark.parametrize("which", ["", "full"])
+def test_what_one_version_proves_runs_on_one_unless_all_are_asked_for(which: str) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/lab/test_rollback.py"]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "FWFEED_LAB_MATRIX": which},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    times = Counter(re.findall(r"::test_(entries_alone|the_history)", done.stdout))
+    assert times == {"entries_alone": len(MATRIX), "the_history": len(MATRIX) if which else 1}

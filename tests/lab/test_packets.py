@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab.world import ABROAD, CONTAINER, JP, KernelLog, Neighbour, World, wait_until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.all_services]
 
 OUT = "OUTBOUND_FOREIGN"
 IN = "INBOUND_FOREIGN"

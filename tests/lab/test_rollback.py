@@ -13,17 +13,20 @@ from typing import Any
 import pytest
 
 from tests.lab import ssh as lab_ssh
+from tests.lab.matrix import on_one_version
 from tests.lab.moments import ENTRY, RELOADED, stopped
 from tests.lab.ssh import serving
 from tests.lab.test_apply import broken_policy
-from tests.lab.test_confirm import ON_ONE, end_waiting, history, unfetched
+from tests.lab.test_confirm import end_waiting, history, unfetched
 from tests.lab.test_lockout import HERE
-from tests.lab.test_trouble import BUS_NAME, goes_in
-from tests.lab.whole import have_old_and_prepare_new, status, table_handle, whole
+from tests.lab.test_trouble import goes_in
+from tests.lab.whole import BUS_NAME, have_old_and_prepare_new, status, table_handle, whole
 from tests.lab.world import ABROAD, FWFEED, World, wait_until
 from tests.skipping import leave_out
 
 pytestmark = pytest.mark.lab
+
+ON_ONE = on_one_version("which generation is gone back to is fwfeed's own; the way back is an apply, proved on all")
 
 
 def installed(lab: World) -> dict[str, bytes]:

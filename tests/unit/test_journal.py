@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from fwfeed.apply import recover_first
+from fwfeed.config import Config, PathsConfig
 from fwfeed.errors import FwfeedError
 from fwfeed.store import journal as module
 from fwfeed.store.journal import Deadline, Entry, Journal, Phase, boot, deadline
+from fwfeed.store.lock import locked
 from tests.skipping import leave_out
 from tests.unit.builders import snapshot
 
@@ -152,3 +155,14 @@ def refusal(journal: Journal) -> str:
     assert caught.value.message.startswith(f"{journal.folder}/journal.json: not a journal: ")
     assert caught.value.way_out == f"see that /etc/firewalld is right, then remove {journal.folder}"
     return caught.value.message
+
+
+def test_a_lock_that_somebody_holds_and_one_that_cannot_be_opened_are_told_apart(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = Config(paths=PathsConfig(state=str(tmp_path / "state"), run=str(tmp_path / "run")))
+    with locked(tmp_path / "run", wait=0, waiting=said.append):
+        recover_first(config, said.append)
+    (tmp_path / "file").touch()
+    recover_first(Config(paths=PathsConfig(state=str(tmp_path / "state"), run=str(tmp_path / "file"))), said.append)
+    assert said[-2] == "another fwfeed command is changing the firewall right now"
+    assert said[-1].startswith("an apply was cut off, and cannot be repaired now: cannot ")
