@@ -204,13 +204,20 @@ def _network(text: str) -> str:
 
 def _does(kind: str, content: Any) -> str:
     if kind == "log":
-        return f"log {(content or {}).get('prefix', '')!r}"
+        content = content or {}
+        return _logs(content.get("prefix", ""), content.get("group"), content.get("queue-threshold", 0))
     if kind == "reject":
         answer = " ".join(str(part) for part in (content or {}).values())
         return "reject" if re.fullmatch(r"(icmpx?|icmpv6) port-unreachable", answer) else f"reject {answer}".rstrip()
     if kind in {"jump", "goto"}:
         return f"{kind} {content['target']}"
     return kind
+
+
+def _logs(prefix: str, group: int | None = None, queue: int = 0) -> str:
+    """Say how a rule logs: into the kernel's log, or to a group of nflog, so many at a time."""
+    to = "" if group is None else f" to group {group}"
+    return f"log {prefix!r}{to}{f', {queue} at a time' if queue else ''}"
 
 
 _PER = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
@@ -223,6 +230,7 @@ _ICMP_TYPES = {
     "router-solicitation": "nd-router-solicit",
 }
 _VERDICTS = frozenset({"accept", "reject", "drop"})
+_LOGS = frozenset({"log", "nflog"})
 _CHAINS = {"accept": "allow", "reject": "deny", "drop": "deny"}
 
 
@@ -247,15 +255,17 @@ def _placed(rule: ET.Element, service: Callable[[str], Service]) -> tuple[list[P
     priority = int(rule.get("priority", "0"))
     family = rule.get("family", "")
     peers = frozenset(_peer(child, family) for child in rule if child.tag in _FIELDS)
-    elements = [child for child in rule if child.tag not in {*_FIELDS, *_VERDICTS, "log"}]
+    elements = [child for child in rule if child.tag not in {*_FIELDS, *_VERDICTS, *_LOGS}]
     matches, whole = [frozenset[str]()], True
     for element in elements:  # firewalld allows one
         matches, whole = _element(element, family, service)
     found = []
-    for verb in (child for child in rule if child.tag in {*_VERDICTS, "log"}):
+    for verb in (child for child in rule if child.tag in {*_VERDICTS, *_LOGS}):
         limits = frozenset(_limit(limit) for limit in verb.findall("limit"))
         if verb.tag == "log":
-            does = f"log {verb.get('prefix', '')!r}"
+            does = _logs(verb.get("prefix", ""))
+        elif verb.tag == "nflog":
+            does = _logs(verb.get("prefix", ""), int(verb.get("group", "0")), int(verb.get("queue-size", "0")))
         elif kind := verb.get("type"):
             does = {"tcp-reset": "reject tcp reset"}[kind]
         else:

@@ -98,6 +98,7 @@ class _Policy:
     egress: str
     rules: list[_Rule]
     log: _Log
+    nflog: int | None
     verdict: str | None
     discovery: tuple[str, ...]
 
@@ -212,6 +213,7 @@ def _policies(config: Config, passing: Mapping[Family, str]) -> Iterator[_Policy
             egress=_ANY,
             rules=_rules(config, "destination", passing),
             log=outbound,
+            nflog=config.watch.group,
             verdict=verdict,
             discovery=_DISCOVERY if verdict else (),
         )
@@ -223,6 +225,7 @@ def _policies(config: Config, passing: Mapping[Family, str]) -> Iterator[_Policy
             egress=_ANY,
             rules=_rules(config, "destination", passing),
             log=outbound,
+            nflog=config.watch.group,
             verdict=verdict,
             discovery=(),
         )
@@ -234,6 +237,7 @@ def _policies(config: Config, passing: Mapping[Family, str]) -> Iterator[_Policy
             egress=_HOST,
             rules=_rules(config, "source", passing),
             log=_Log(config.inbound.prefix, config.inbound.limit),
+            nflog=None,  # who sent it is not on this host
             verdict=None,
             discovery=(),
         )

@@ -35,6 +35,7 @@ _UNITS = {
     "fwfeed-refresh.service": "fwfeed fetch, as user fwfeed, who cannot see the firewall",
     "fwfeed-apply.service": "fwfeed apply --unattended, as root, which cannot reach the network",
     "fwfeed-recover.service": "fwfeed recover, at boot, before firewalld starts, where something is left to end",
+    "fwfeed-watch.service": "fwfeed watch, which records who makes each connection abroad; not enabled unless you do",
 }
 
 

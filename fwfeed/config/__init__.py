@@ -29,6 +29,7 @@ from fwfeed.config.schema import (
     PathsConfig,
     SetConfig,
     SourcesConfig,
+    WatchConfig,
 )
 from fwfeed.config.table import Table
 from fwfeed.errors import ConfigError
@@ -50,6 +51,7 @@ __all__ = [
     "PathsConfig",
     "SetConfig",
     "SourcesConfig",
+    "WatchConfig",
     "parse",
 ]
 
@@ -77,6 +79,7 @@ def parse(text: str, *, file: str) -> Config:
         gates=_read_gates(top.table("gates")),
         apply=_read_apply(top.table("apply")),
         daemon=_read_daemon(top.table("daemon")),
+        watch=_read_watch(top.table("watch")),
         paths=_read_paths(top.table("paths")),
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
@@ -220,6 +223,14 @@ def _read_daemon(table: Table) -> DaemonConfig:
     return DaemonConfig(
         at=table.text("at", default.at, as_.time_of_day),
         spread=table.text("spread", default.spread, as_.spread),
+    )
+
+
+def _read_watch(table: Table) -> WatchConfig:
+    default = WatchConfig()
+    return WatchConfig(
+        group=table.number_or_off("group", default.group, as_.nflog_group),
+        keep=table.text("keep", default.keep, as_.keeping_time),
     )
 
 

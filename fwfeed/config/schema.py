@@ -150,6 +150,17 @@ class DaemonConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WatchConfig:
+    """[watch]: how `fwfeed watch` learns of connections abroad, and how long the ledger keeps them.
+
+    `group` is the nflog group to which the policies hand each first packet (None: to none).
+    """
+
+    group: int | None = 243
+    keep: timedelta = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathsConfig:
     """[paths]: where fwfeed works."""
 
@@ -172,5 +183,6 @@ class Config:
     gates: GatesConfig = field(default_factory=GatesConfig)
     apply: ApplyConfig = field(default_factory=ApplyConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     digest: str = field(default="", compare=False)

@@ -93,6 +93,13 @@ class Table:
         """Take a whole number."""
         return self.read(key, default, int, "a whole number", lambda value: convert(int(str(value))))
 
+    def number_or_off(self, key: str, default: int | None, convert: Callable[[int], int]) -> int | None:
+        """Take a whole number, or None for "off"."""
+        if self._values.get(key) == "off":
+            self._take(key)
+            return None
+        return self.read(key, default, int, 'a whole number or "off"', lambda value: convert(int(str(value))))
+
     def choice(self, key: str, default: _E) -> _E:
         """Take one value of a closed set."""
         kinds = type(default)

@@ -154,6 +154,22 @@ def waiting_time(text: str) -> timedelta | None:
     return None if text == "off" else duration(text)
 
 
+def keeping_time(text: str) -> timedelta:
+    """Read a time like 90d, up to ten years."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", text)
+    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta.max
+    if length > timedelta(days=3650):
+        raise ValueError(f'{text!r} is not a time like "36h" or "90d", up to "3650d"')
+    return length
+
+
+def nflog_group(number: int) -> int:
+    """Accept a group of nflog; 0 is what other programs listen to when they are not told any."""
+    if not 1 <= number <= 65535:
+        raise ValueError(f'{number} is not a number from 1 to 65535, nor "off"')
+    return number
+
+
 def keep(number: int) -> int:
     """Accept how many generations to keep: the one to go back to among them."""
     if not 2 <= number <= 1000:

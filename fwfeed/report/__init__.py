@@ -33,7 +33,8 @@ def policy_lines(config: Config) -> Iterator[str]:
     else:
         forwarded = "the host's own and forwarded" if outbound.forwarded else "the host's own"
         limit = f"{outbound.limit or 'none'}{' (of the log)' if outbound.action.refuses else ''}"
-        yield f'outbound: {outbound.action} {forwarded}, prefix "{outbound.prefix}", limit {limit}'
+        nflog = "off" if config.watch.group is None else f"group {config.watch.group}"
+        yield f'outbound: {outbound.action} {forwarded}, prefix "{outbound.prefix}", limit {limit}, nflog {nflog}'
     if inbound.action is Inbound.OFF:
         yield "inbound: off"
     elif inbound.action is Inbound.LOG:

@@ -16,6 +16,8 @@ from tests.rpm.roots import Root
 SYSUSERS = "systemd-sysusers fwfeed.conf"
 TMPFILES = "systemd-tmpfiles --create fwfeed.conf"
 RELOAD = "systemctl daemon-reload"
+STARTED = "fwfeed.timer fwfeed-watch.service"
+STOPPED = "fwfeed.timer fwfeed-refresh.service fwfeed-apply.service fwfeed-watch.service"
 CONFIG = "etc/fwfeed/fwfeed.toml"
 EDITED = '[set]\nname = "FR"\ncountries = ["FR"]\n'
 
@@ -27,7 +29,7 @@ def empty(tmp_path: Path, installed: Root) -> Root:
 
 def test_an_install_makes_user_and_folders_and_enables_nothing(empty: Root) -> None:
     said = empty.change("install", f"fwfeed-{__version__}")
-    assert empty.called() == [SYSUSERS, TMPFILES, "systemctl --no-reload preset fwfeed.timer", RELOAD]
+    assert empty.called() == [SYSUSERS, TMPFILES, f"systemctl --no-reload preset {STARTED}", RELOAD]
     assert "systemctl enable --now fwfeed.timer" in said
     assert "fwfeed render --dry-run" in said
     assert not (empty.folder / "etc/systemd").exists()
@@ -78,9 +80,9 @@ def test_a_configuration_as_it_was_shipped_is_replaced(root: Root) -> None:
     assert root.verify() == ""
 
 
-def test_an_upgrade_touches_no_unit_but_a_timer_that_runs(root: Root) -> None:
+def test_an_upgrade_touches_no_unit_but_a_timer_or_watch_that_runs(root: Root) -> None:
     root.change("upgrade", "fwfeed")
-    assert sorted(root.called()) == sorted([SYSUSERS, TMPFILES, "systemctl try-restart fwfeed.timer", RELOAD])
+    assert sorted(root.called()) == sorted([SYSUSERS, TMPFILES, f"systemctl try-restart {STARTED}", RELOAD])
 
 
 def test_an_upgrade_leaves_no_file_of_the_older_version(root: Root) -> None:
@@ -103,7 +105,7 @@ def test_a_removal_stops_all_and_leaves_state_and_an_edited_configuration(root: 
     (root.folder / CONFIG).write_text(EDITED)
     root.change("remove", "--noautoremove", "fwfeed")
     assert root.versions() == ""
-    disabled = "systemctl --no-reload disable --now --no-warn fwfeed.timer fwfeed-refresh.service fwfeed-apply.service"
+    disabled = f"systemctl --no-reload disable --now --no-warn {STOPPED}"
     assert root.called()[0] == disabled
     assert root.ours() == {
         "/etc/fwfeed",
@@ -125,7 +127,7 @@ def test_a_removal_without_a_running_systemd_disables_the_timer(root: Root) -> N
     # rpm's own, as dnf's wrapper makes the root look booted
     shutil.rmtree(root.folder / "run/systemd")
     assert root.erase() == ""
-    disabled = "systemctl --no-reload disable --no-warn fwfeed.timer fwfeed-refresh.service fwfeed-apply.service"
+    disabled = f"systemctl --no-reload disable --no-warn {STOPPED}"
     assert root.called() == [disabled]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fwfeed.config import Config
+from fwfeed.errors import ExitCode
 from fwfeed.privileges import USER
 from fwfeed.store import candidates
 from fwfeed.store.journal import Journal
@@ -18,7 +19,7 @@ from tests.rpm.roots import Root
 from tests.skipping import leave_out
 
 UNITS = Path("usr/lib/systemd/system")
-SERVICES = ("fwfeed-refresh", "fwfeed-apply", "fwfeed-recover")
+SERVICES = ("fwfeed-refresh", "fwfeed-apply", "fwfeed-recover", "fwfeed-watch")
 
 
 def settings(name: str) -> dict[str, list[str]]:
@@ -115,12 +116,27 @@ def test_the_half_that_reads_what_strangers_write_is_the_user_fwfeed_without_the
     assert refresh["ExecStart"] == ["/usr/bin/fwfeed fetch"]
 
 
-@pytest.mark.parametrize("name", ["fwfeed-apply.service", "fwfeed-recover.service"])
+@pytest.mark.parametrize("name", ["fwfeed-apply.service", "fwfeed-recover.service", "fwfeed-watch.service"])
 def test_the_half_that_is_root_reaches_no_network(name: str) -> None:
     unit = settings(name)
     assert "User" not in unit
     assert unit["IPAddressDeny"] == ["any"]
     assert unit["RestrictAddressFamilies"] == ["AF_UNIX AF_NETLINK"]
+
+
+def test_the_watch_sees_whose_sockets_there_are_and_writes_nothing_that_apply_trusts() -> None:
+    watch, paths = settings("fwfeed-watch.service"), Config().paths
+    assert watch["ExecStart"] == ["/usr/bin/fwfeed watch --quiet --record"]
+    assert watch["CapabilityBoundingSet"] == ["CAP_NET_ADMIN CAP_SYS_PTRACE CAP_DAC_READ_SEARCH"]
+    assert f"/var/lib/{watch['StateDirectory'][0]}" == paths.state
+    assert watch["UMask"] == ["0077"]
+    assert watch["ReadOnlyPaths"] == [f"-{paths.state}/candidate -{paths.state}/generations"]
+    assert watch["InaccessiblePaths"] == [f"-{paths.firewalld}"]
+    assert watch["Restart"] == ["on-failure"]
+    assert watch["RestartPreventExitStatus"] == [str(ExitCode.USAGE.value)]
+    assert re.fullmatch(r"\d+M", watch["MemoryMax"][0])
+    assert re.fullmatch(r"\d\d%", watch["CPUQuota"][0])
+    assert watch["WantedBy"] == ["multi-user.target"]
 
 
 def test_the_folders_are_the_default_ones_and_those_of_the_user_are_his() -> None:

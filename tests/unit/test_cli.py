@@ -172,7 +172,9 @@ def test_a_dry_run_prints_the_summary_and_the_diff(ready: World) -> None:
     out = ready.run("render", "--dry-run").out
     assert "set JP (IPv4):      1 prefixes,             256 addresses" in out
     assert "  JP, apnic  " in out
-    assert 'outbound: log the host\'s own and forwarded, prefix "OUTBOUND_FOREIGN ", limit 10/s' in out
+    assert (
+        'outbound: log the host\'s own and forwarded, prefix "OUTBOUND_FOREIGN ", limit 10/s, nflog group 243\n' in out
+    )
     assert f"files below {ready.firewalld}:" in out
     for path in FILES:
         assert f"  new     {path}\n" in out

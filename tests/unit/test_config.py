@@ -25,6 +25,7 @@ from fwfeed.config import (
     PathsConfig,
     SetConfig,
     SourcesConfig,
+    WatchConfig,
     parse,
 )
 from fwfeed.errors import ConfigError, ExitCode
@@ -114,6 +115,10 @@ always_allow = ["192.0.2.7", "2001:db8:7::/48"]
 at = "23:05"
 spread = "0s"
 
+[watch]
+group = 7
+keep = "36h"
+
 [paths]
 cache = "/srv/cache"
 state = "/srv/state"
@@ -156,6 +161,7 @@ def test_an_empty_text_gives_the_defaults_of_the_design() -> None:
     assert config.gates == GatesConfig(max_shrink=Fraction(1, 10), max_growth=Fraction(1, 4), max_space=Fraction(6, 10))
     assert config.apply == ApplyConfig(confirm=None, keep=10, always_allow=())
     assert config.daemon == DaemonConfig(at=time(3, 30), spread=timedelta(hours=1))
+    assert config.watch == WatchConfig(group=243, keep=timedelta(days=90))
     assert config.paths == PathsConfig(
         cache="/var/cache/fwfeed",
         state="/var/lib/fwfeed",
@@ -224,6 +230,7 @@ def test_every_key_is_read() -> None:
         gates=GatesConfig(max_shrink=Fraction(25, 1000), max_growth=Fraction(3), max_space=Fraction(1, 8)),
         apply=ApplyConfig(confirm=timedelta(seconds=90), keep=3, always_allow=("192.0.2.7/32", "2001:db8:7::/48")),
         daemon=DaemonConfig(at=time(23, 5), spread=timedelta()),
+        watch=WatchConfig(group=7, keep=timedelta(hours=36)),
         paths=PathsConfig(
             cache="/srv/cache",
             state="/srv/state",
@@ -414,6 +421,26 @@ def test_the_text_with_every_key_changes_every_value() -> None:
             for text in ("0", "off", "0m", "00s", "25h", "86401s", "-1h", "1d")
         ),
         ("[daemon]\nspread = 60", "fwfeed.toml:2: daemon.spread: must be text, not a number"),
+        *(
+            (
+                f"[watch]\ngroup = {number}",
+                f'fwfeed.toml:2: watch.group: {number} is not a number from 1 to 65535, nor "off"',
+            )
+            for number in (0, -1, 65536)
+        ),
+        *(
+            (f"[watch]\ngroup = {value}", f'fwfeed.toml:2: watch.group: must be a whole number or "off", not {kind}')
+            for value, kind in (("'243'", "text"), ("'OFF'", "text"), ("''", "text"), ("true", "true or false"))
+        ),
+        *(
+            (
+                f"[watch]\nkeep = '{text}'",
+                f'fwfeed.toml:2: watch.keep: {text!r} is not a time like "36h" or "90d", up to "3650d"',
+            )
+            for text in ("off", "90", "0d", "30m", "3651d", "87601h", "-1d", "99999d", "1y", "٩d")
+        ),
+        ("[watch]\nkeep = 90", "fwfeed.toml:2: watch.keep: must be text, not a number"),
+        ("[watch]\ngruop = 1", "fwfeed.toml:2: watch.gruop: unknown key; did you mean group?"),
         ("[paths]\ncache = 'cache'", "fwfeed.toml:2: paths.cache: 'cache' is not an absolute path"),
         ("[paths]\nrun = '/run/../etc'", "fwfeed.toml:2: paths.run: '/run/../etc' is not an absolute path"),
     ],
@@ -469,6 +496,16 @@ def test_the_daemon_puts_off_by_nothing_or_up_to_a_day(text: str, length: int) -
 @pytest.mark.parametrize(("text", "at"), [("00:00", time(0, 0)), ("09:59", time(9, 59)), ("23:59", time(23, 59))])
 def test_any_minute_is_a_time_of_day(text: str, at: time) -> None:
     assert parse(f"[daemon]\nat = '{text}'", file="f").daemon.at == at
+
+
+@pytest.mark.parametrize(("text", "group"), [("1", 1), ("65535", 65535), ('"off"', None), ("'off'", None)])
+def test_a_group_of_nflog_can_be_off(text: str, group: int | None) -> None:
+    assert parse(f"[watch]\ngroup = {text}", file="f").watch == WatchConfig(group=group)
+
+
+@pytest.mark.parametrize(("text", "hours"), [("1h", 1), ("87600h", 87600), ("1d", 24), ("3650d", 87600)])
+def test_a_ledger_is_kept_for_up_to_ten_years(text: str, hours: int) -> None:
+    assert parse(f"[watch]\nkeep = '{text}'", file="f").watch.keep == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("number", [0, 1, 10])

@@ -28,7 +28,7 @@ def test_the_commented_keys_of_the_shipped_configuration_are_the_defaults() -> N
 def test_the_shipped_configuration_names_every_key() -> None:
     named = set(re.findall(r"^(?:#|# )?([a-z_]+) = ", EXAMPLE, flags=re.MULTILINE))
     schema = (ROOT / "fwfeed/config/__init__.py").read_text()
-    read = set(re.findall(r'table\.(?:text|texts|flag|choice|number)\("([a-z_]+)"', schema))
+    read = set(re.findall(r'table\.(?:text|texts|flag|choice|number|number_or_off)\("([a-z_]+)"', schema))
     assert len(read) > 25
     assert named == read | {"url"}
 

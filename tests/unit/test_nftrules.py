@@ -1,19 +1,21 @@
 """Rules as files intend them and as nft says the kernel holds them: read apart, to one form, and compared.
 
 tests/data/nft has what `nft --json list table inet firewalld` said of three releases of firewalld, with the
-configuration below, cut down to the chains that fwfeed's rules are in and those that lead there.
+configuration below, cut down to the chains that fwfeed's rules are in and those that lead there;
+tests/lab/test_nft_data.py writes it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from fwfeed.config import ApplyConfig, Config, Inbound, InboundConfig, Outbound, OutboundConfig, SetConfig
+from fwfeed.config import ApplyConfig, Config, Inbound, InboundConfig, Outbound, OutboundConfig, SetConfig, WatchConfig
 from fwfeed.nftrules import NftRule, Placed, Service, parse_table, placed, rule_differences
 from fwfeed.render import render
 from tests.unit.builders import CHECKOUT, candidate, templates
@@ -123,6 +125,34 @@ def test_a_rule_that_refuses_something_else_is_not_the_rule(release: str, change
     assert len(differences(OUTBOUND, entries)) == 4
 
 
+LACKING = f"the kernel lacks the rule of {OUTBOUND} that logs 'OUTBOUND_FOREIGN ' to group 243, 1 at a time"
+
+
+@pytest.mark.parametrize(
+    "change", [{"group": 244}, {"group": None}, {"queue-threshold": 100}, {"queue-threshold": None}, {"prefix": "X "}]
+)
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_rule_that_hands_over_elsewhere_or_later_is_not_the_rule(release: str, change: dict[str, object]) -> None:
+    entries = said(release)
+    changed = 0
+    for rule in rules_of(entries, f"{OUT}_pre"):
+        for expression in rule["expr"]:
+            if "group" in expression.get("log", {}):
+                told = expression["log"] | change
+                expression["log"] = {key: value for key, value in told.items() if value is not None}
+                changed += 1
+    assert changed == 2
+    assert differences(OUTBOUND, entries) == [LACKING] * 2
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_without_a_group_a_rule_that_hands_over_is_one_too_many(release: str) -> None:
+    config = replace(CONFIG, watch=WatchConfig(group=None))
+    raw = render(candidate(config), config, templates()).files[OUTBOUND]
+    assert b"nflog" not in raw
+    assert differences(OUTBOUND, said(release), raw) == [OTHERWISE]
+
+
 @pytest.mark.parametrize("where", ["pre", "post", "allow", "deny", "log"])
 def test_a_rule_more_in_a_policy_is_noticed(where: str) -> None:
     more = {"rule": {"family": "inet", "table": "firewalld", "chain": f"{OUT}_{where}", "expr": [{"accept": None}]}}
@@ -176,6 +206,10 @@ def log(prefix: str | None = "JP-OUT ") -> dict[str, Any]:
     return {"log": {"level": "info"} if prefix is None else {"prefix": prefix, "level": "info"}}
 
 
+def nflog() -> dict[str, Any]:
+    return {"log": {"prefix": "JP-OUT ", "group": 243, "queue-threshold": 1}}
+
+
 def parsed(*expressions: dict[str, Any]) -> list[NftRule]:
     rule = {"family": "inet", "table": "firewalld", "chain": "c", "handle": 321, "expr": list(expressions)}
     version = {"metainfo": {"version": "1.0.9", "release_name": "Old Doc Yak #3", "json_schema_version": 1}}
@@ -199,6 +233,9 @@ NOT_JP = match("ip", "daddr", "@JP", "!=")
         ([IPV4, NEW, NOT_JP, COUNTER, {"drop": None}], {"ip daddr != @JP"}, "drop"),
         ([IPV4, NEW_SET, {"accept": None}], {"meta nfproto == ipv4"}, "accept"),
         ([log(None)], set(), "log ''"),
+        ([{"log": None}], set(), "log ''"),
+        ([NOT_JP, nflog()], {"ip daddr != @JP"}, "log 'JP-OUT ' to group 243, 1 at a time"),
+        ([{"log": {"group": 0}}], set(), "log '' to group 0"),
         ([match("ip", "saddr", "192.0.2.1"), {"accept": None}], {"ip saddr == 192.0.2.1/32"}, "accept"),
         (
             [match("ip", "saddr", {"prefix": {"addr": "192.0.2.0", "len": 24}}), {"accept": None}],
@@ -243,6 +280,11 @@ def rules(xml: str) -> tuple[list[Placed], bool]:
     ("xml", "suffix", "matches", "does"),
     [
         ('<rule><log prefix="A "/></rule>', "log", set(), "log 'A '"),
+        ('<rule priority="-1"><nflog group="7" prefix="A " queue-size="1"/></rule>', "pre", set(),
+         "log 'A ' to group 7, 1 at a time"),
+        ('<rule><nflog prefix="A "/></rule>', "log", set(), "log 'A ' to group 0"),
+        ('<rule priority="-1"><nflog group="7"><limit value="5/m"/></nflog></rule>', "pre", {"limit 5/minute"},
+         "log '' to group 7"),
         ('<rule priority="-1"><drop/></rule>', "pre", set(), "drop"),
         ('<rule priority="1" family="ipv6"><drop/></rule>', "post", {"meta nfproto == ipv6"}, "drop"),
         ('<rule family="ipv4"><source ipset="JP"/><accept/></rule>', "allow", {"ip saddr == @JP"}, "accept"),
@@ -276,7 +318,7 @@ def test_a_rule_that_logs_and_refuses_is_two_and_the_limit_is_of_its_own_part() 
         '<rule><icmp-type name="echo-request"/><accept/></rule>',
         '<rule family="ipv4"><reject type="icmp-host-prohibited"/></rule>',
         '<rule><mark set="1"/></rule>',
-        '<rule><nflog group="1"/></rule>',
+        '<rule><nflog group="one"/></rule>',
         '<rule priority="first"><accept/></rule>',
         '<service name="ssh"/>',
     ],

@@ -17,7 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwfeed.config import FOREIGN_ZONE, ApplyConfig, Config, Inbound, InboundConfig, Outbound, OutboundConfig, SetConfig
+from fwfeed.config import (
+    FOREIGN_ZONE,
+    ApplyConfig,
+    Config,
+    Inbound,
+    InboundConfig,
+    Outbound,
+    OutboundConfig,
+    SetConfig,
+    WatchConfig,
+)
 from fwfeed.config import texts as as_
 from fwfeed.errors import ExitCode, TemplateFault
 from fwfeed.prefixes import Family
@@ -67,6 +77,7 @@ CASES = {
         ipv6=("::1/128", "2001:db8:1::/48", "fe80::/10", "ff00::/8"),
     ),
     "empty-ipv6": Case(Config(), ipv6=()),
+    "unwatched": Case(Config(watch=WatchConfig(group=None))),
 }
 
 
@@ -145,6 +156,33 @@ def test_a_prefix_survives_xml_whatever_it_is_made_of(prefix: str) -> None:
     logs = [log for raw in rendered.files.values() for log in ET.fromstring(raw).iter("log")]
     assert len(logs) == 6  # two rules in each of two policies, and in the zone
     assert {log.get("prefix") for log in logs} == {prefix}
+
+
+@pytest.mark.parametrize("action", list(Outbound))
+@pytest.mark.parametrize("group", [None, 1, 65535])
+def test_what_leaves_is_handed_to_the_group_at_once_and_without_a_limit_and_what_comes_in_is_not(
+    action: Outbound, group: int | None
+) -> None:
+    config = Config(
+        outbound=OutboundConfig(action=action, prefix="P ", limit="1/h"),
+        inbound=InboundConfig(action=Inbound.LOG),
+        watch=WatchConfig(group=group),
+    )
+    rendered = render(candidate(config), config, templates())
+    found = []
+    for path, raw in rendered.files.items():
+        for rule in ET.fromstring(raw).iter("rule"):
+            if (nflog := rule.find("nflog")) is not None:
+                destination = rule.find("destination")
+                assert destination is not None
+                assert int(rule.get("priority", "0")) < 0  # before what refuses
+                assert dict(nflog.attrib) == {"group": str(group), "prefix": "P ", "queue-size": "1"}
+                assert list(nflog) == []
+                assert destination.get("invert") == "True"
+                found.append((path, rule.get("family"), destination.get("ipset")))
+    paths = ["policies/fwfeed-outbound.xml", "policies/fwfeed-forwarded.xml"]
+    wanted = [(path, *each) for path in paths for each in (("ipv4", "JP"), ("ipv6", "JP6"))]
+    assert found == ([] if group is None or action is Outbound.OFF else wanted)
 
 
 def test_special_characters_are_written_as_entities() -> None:

@@ -71,6 +71,10 @@ def test_a_policy_over_dbus_is_the_policy_of_the_file() -> None:
             Rule(action=Action.REJECT, element=Element("port", "1-9", "tcp")),
         ),
         ('rule log prefix="it\'s a reject" level="info"', None),
+        (
+            'rule priority="-2" family="ipv4" destination NOT ipset="JP" nflog group="243" prefix="A" queue-size="1"',
+            None,
+        ),
         ('rule icmp-block name="redirect"', None),
         ('rule protocol value="tcp" mark set="1"', None),
         ('rule log prefix="cut off', Rule(action=Action.DIVERT, element=Element("unreadable", "", ""))),
