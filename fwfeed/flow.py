@@ -35,9 +35,9 @@ class Known(StrEnum):
 class Flow:
     """One connection, by its first packet.
 
-    `at` is in UTC, addresses are canonical text, `protocol` is a name as in TCP, UDP, ICMP or ICMPv6, or a number. Ports
-    are None where the protocol has none. `interface` is the one it left by (came in by, for IN). `uid` is the kernel's
-    word on the sender, None where it gave none; `prefix` the log prefix.
+    `at` is in UTC, addresses are canonical text, `protocol` is a name as in TCP, UDP, ICMP or ICMPv6, or a number.
+    Ports are None where the protocol has none. `interface` is the one it left by (came in by, for IN). `uid` is the
+    kernel's word on the sender, None where it gave none; `prefix` the log prefix.
     """
 
     at: datetime

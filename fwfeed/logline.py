@@ -32,7 +32,8 @@ _uid = re.compile(r"(?:^| )UID=([0-9]{1,10}) GID=[0-9]{1,10}(?: |$)", re.ASCII).
 _middle = re.compile(r"(?:^| )(?:IN|OUT|SRC|DST|PROTO|SPT|DPT|UID)=").search
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UIDS = (1 << 32) - 1  # the last one stands for none
-_MONTHS = {name: month for month, name in enumerate(("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec").split(), 1)}
+# not strftime's, which are the locale's
+_MONTHS = dict(zip(re.findall("...", "JanFebMarAprMayJunJulAugSepOctNovDec"), range(1, 13), strict=True))
 
 
 def parse(message: str, at: datetime, prefixes: tuple[str, ...]) -> Flow | None:
@@ -64,12 +65,10 @@ def _flow(found: re.Match[str], at: datetime, prefix: str) -> Flow | None:
                 return None
         if not rest.isprintable():
             return None
-    if from_port is not None:
-        source_port, destination_port = int(from_port), int(to_port)
-        if source_port > 65535 or destination_port > 65535:
-            return None
-    else:
-        source_port = destination_port = None
+    source_port = None if from_port is None else int(from_port)
+    destination_port = None if to_port is None else int(to_port)
+    if max(source_port or 0, destination_port or 0) > 65535:
+        return None
     return Flow(
         at=at,
         family=family,

@@ -133,7 +133,7 @@ def _index(value: bytes | None) -> int:
 
 
 def _at(stamp: bytes | None, came: float) -> datetime:
-    """The kernel stamps what came in; what this host sends has no stamp, but is handed out at once."""
+    """Return the kernel's stamp, which what came in has; what this host sends has none, but is handed out at once."""
     if stamp is not None and len(stamp) == 16:
         seconds, micros = struct.unpack("!QQ", stamp)
         if abs(seconds - came) < 3600 and micros < 1_000_000:
@@ -199,7 +199,7 @@ class Reader:
         channel.setblocking(False)  # noqa: FBT003 - positional alone
 
     def fileno(self) -> int:
-        """What to poll."""
+        """Return what to poll."""
         return self._channel.fileno()
 
     def read(self) -> list[Packet]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +20,11 @@ from fwfeed.nflog import Packet, Reader
 _WAITING = 65536
 _BATCH = 1000
 _BATCH_SECONDS = 1.0
+_AGAIN_SECONDS = 65.0  # the longest that Linux waits between two of its first six tries to connect
+_SHOWN = 16384
 
 Record = Callable[[Sequence[Sent]], None]
+_Ends = tuple[str, str, int | None, str, int | None, int | None]
 Lost = Callable[[int, datetime], None]
 
 
@@ -69,6 +72,7 @@ class _Loop:
         self._lost = lost
         self._waiting: deque[Packet] = deque()
         self._batch: list[Sent] = []
+        self._shown: OrderedDict[_Ends, tuple[float, int | None]] = OrderedDict()
         self._recorded = time.monotonic()
         self._told = 0
         self._dropped = 0
@@ -105,6 +109,8 @@ class _Loop:
     def _name(self, attribution: Attribution, packet: Packet) -> None:
         sender = attribution.sender(packet.flow, packet.echo)
         sent = Sent(flow=packet.flow, sender=sender, delay=max(time.time() - packet.came, 0.0))
+        if self._again(packet, sender.pid):
+            return
         self._summary.flows += 1
         if packet.flow.direction is not Direction.IN:
             self._summary.sent += 1
@@ -112,6 +118,22 @@ class _Loop:
         self._show(sent)
         if self._record is not None:
             self._batch.append(sent)
+
+    def _again(self, packet: Packet, pid: int | None) -> bool:
+        """Return whether it is of a connection that was shown: unanswered, each packet of it is new to the kernel."""
+        flow = packet.flow
+        ends = (flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port, packet.echo)
+        if flow.source_port is None and packet.echo is None:
+            return False
+        now = time.monotonic()
+        last, whose = self._shown.get(ends, (now - _AGAIN_SECONDS, None))
+        # a new process with the same ends is another connection; no process any more is what is left of the old one
+        again = now - last < _AGAIN_SECONDS and pid in {whose, None}
+        self._shown[ends] = now, whose if again else pid
+        self._shown.move_to_end(ends)
+        if len(self._shown) > _SHOWN:
+            self._shown.popitem(last=False)
+        return again
 
     def _hand_over(self, *, ended: bool) -> None:
         now = time.monotonic()

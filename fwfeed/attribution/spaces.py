@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -49,7 +48,7 @@ class Spaces:
         names = {inode: name for name, inode in self._names()}
         spaces: dict[int, Space] = {}
         own = _inode_of(self._proc / "self/ns/net")
-        for pid in sorted(int(name) for name in os.listdir(self._proc) if name.isdecimal()):
+        for pid in sorted(int(name) for name in _listed(self._proc) if name.isdecimal()):
             inode = self._inode(pid)
             if inode and inode != own and inode not in spaces:
                 spaces[inode] = Space(inode, pid, names.get(inode, ""))
@@ -60,12 +59,8 @@ class Spaces:
         return dict(found)
 
     def _names(self) -> Iterator[tuple[str, int]]:
-        try:
-            entries = list(os.scandir(self._named))
-        except OSError:
-            return
-        for entry in entries:
-            yield printable(entry.name), _inode_of(Path(entry.path))
+        for name in _listed(self._named):
+            yield printable(name), _inode_of(self._named / name)
 
     def _inode(self, pid: int) -> int:
         return _inode_of(self._proc / str(pid) / "ns/net")
@@ -87,6 +82,13 @@ class Spaces:
                 if address != "::1" and not address.startswith("fe80:"):  # every link has those
                     found.add(address)
         return found
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _inode_of(path: Path) -> int:
