@@ -58,14 +58,18 @@ class Attribution:
                 uid = found.uid
             elif uid != found.uid and not found.exact:
                 continue  # another user has had the port since
-            if found.inode and (pid := self._holders.of(found.inode, found.uid)) is not None:
-                process = self._processes.describe(pid)
-                if process is not None:
-                    return self._of(process, Known.SOCKET)
+            if (process := self._holder(flow, echo, found)) is not None:
+                return self._of(process, Known.SOCKET)
         suspects = self._suspecting(flow)
         user = "" if uid is None else self._users.name(uid)
         known = Known.SUSPECTS if suspects else Known.USER if user else Known.NOT
         return Sender(known=known, user=user, suspects=suspects)
+
+    def _holder(self, flow: Flow, echo: int | None, of: Socket) -> Process | None:
+        if not of.inode:
+            return None
+        pid = self._holders.of(of.inode, of.uid, lambda: of in self._sockets(flow, echo))
+        return None if pid is None else self._processes.describe(pid)
 
     def _sockets(self, flow: Flow, echo: int | None) -> list[Socket]:
         if flow.source_port is not None and flow.destination_port is not None:

@@ -1,7 +1,7 @@
 """Which process holds a socket: from its inode to a PID, by the links in /proc/PID/fd.
 
 A host has thousands of these links, so the likely ones are looked at first: of the processes that had the last flows,
-of those that have just begun, of the socket's user; and all of them only then.
+of those that have just begun; and of all, those of the socket's user before others, only then.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
 _RECENT = 32
+_HOLDERS = 512
 _REMEMBERED = 4096
 _MISSED_SECONDS = 5.0
-_NEW_AT_MOST = 64
+_BEGUN_AT_MOST = 64
+_BEGUN_BEFORE = 8
 _T = TypeVar("_T")
 
 
@@ -25,15 +27,16 @@ class Holders:
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
         self._found: OrderedDict[int, tuple[int, str]] = OrderedDict()  # inode: PID and the link's path
-        self._recent: OrderedDict[int, None] = OrderedDict()
+        self._holders: OrderedDict[int, None] = OrderedDict()
         self._missed: OrderedDict[int, float] = OrderedDict()
         self._pids: set[int] = set()
         self._last = 0
 
-    def of(self, inode: int, uid: int) -> int | None:
+    def of(self, inode: int, uid: int, there: Callable[[], bool] = lambda: True) -> int | None:
         """Return the PID of a process that holds the socket, None where none does.
 
-        Where several hold it, as after a fork, it is one of them: the kernel does not know who sent.
+        Where several hold it, as after a fork, it is one of them: the kernel does not know who sent. `there` says
+        whether the socket is still there, which is asked before all processes are looked at.
         """
         link = f"socket:[{inode}]"
         if (known := self._found.get(inode)) is not None:
@@ -43,7 +46,7 @@ class Holders:
         if time.monotonic() - self._missed.get(inode, -_MISSED_SECONDS) < _MISSED_SECONDS:
             return None
         seen: set[int] = set()
-        for pids in self._likely(uid):
+        for pids in self._likely(uid, there):
             for pid in pids:
                 if pid not in seen:
                     seen.add(pid)
@@ -63,14 +66,17 @@ class Holders:
                 found[pid] = sorted(held)
         return found
 
-    def _likely(self, uid: int) -> Iterator[Iterable[int]]:
-        yield list(reversed(self._recent))
+    def _likely(self, uid: int, there: Callable[[], bool]) -> Iterator[Iterable[int]]:
+        holders = list(reversed(self._holders))
+        yield holders[:_RECENT]
         yield self._begun()
+        yield holders[_RECENT:]
+        if not there():
+            return
         before = self._pids
         self._pids = set(self._list())
         yield sorted(self._pids - before, reverse=True)
-        yield [pid for pid in sorted(self._pids, reverse=True) if self._uid(pid) == uid]
-        yield sorted(self._pids, reverse=True)
+        yield sorted(self._pids, key=lambda pid: (self._uid(pid) != uid, -pid))
 
     def _begun(self) -> list[int]:
         """Return the PIDs given out since the last search, the newest first; none where they are too many."""
@@ -79,8 +85,8 @@ class Holders:
                 last = int(file.read(128).split()[4])
         except (OSError, ValueError, IndexError):
             return []
-        # some from before: a process opens its first socket a while after it began
-        first, self._last = max(self._last - _NEW_AT_MOST // 4, last - _NEW_AT_MOST), last
+        # a process opens its first socket a while after it began
+        first, self._last = max(self._last - _BEGUN_BEFORE, last - _BEGUN_AT_MOST), last
         return list(range(last, max(first, 1) - 1, -1))
 
     def _list(self) -> list[int]:
@@ -103,16 +109,17 @@ class Holders:
         try:
             names = os.listdir(folder)  # noqa: PTH208 - in the hot path
         except OSError:
+            self._holders.pop(pid, None)  # it has gone
             return
         for name in reversed(names):  # what was opened last is what sends for the first time
             yield (path := f"{folder}/{name}"), _read_link(path)
 
     def _remember(self, inode: int, pid: int, path: str) -> None:
         _bounded(self._found, inode, (pid, path))
-        self._recent[pid] = None
-        self._recent.move_to_end(pid)
-        while len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
+        self._holders[pid] = None
+        self._holders.move_to_end(pid)
+        if len(self._holders) > _HOLDERS:
+            self._holders.popitem(last=False)
 
 
 def _bounded(table: OrderedDict[int, _T], key: int, value: _T) -> None:

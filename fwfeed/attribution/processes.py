@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from fwfeed.attribution.cgroup import place
 from fwfeed.errors import printable
@@ -35,6 +36,11 @@ class Process:
     parents: tuple[str, ...]
 
 
+class _Stat(NamedTuple):
+    parent: int
+    ticks: int  # since the boot
+
+
 class Processes:
     """Describes processes; chains of parents are remembered for some seconds."""
 
@@ -46,32 +52,28 @@ class Processes:
 
     def describe(self, pid: int) -> Process | None:
         """Describe a process; None where it has gone."""
-        before = self._stat(pid)
-        if before is None:
+        stat = self._stat(pid)
+        if stat is None:
             return None
-        parent, ticks = before
         executable, deleted = self.executable(pid)
-        command = printable(
-            self._read(pid, "cmdline", _COMMAND_BYTES).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-        )
+        if not executable and self._stat(pid) is None:  # it has ended meanwhile; the kernel's own threads have none
+            return None
         unit, container = place(self._read(pid, "cgroup", 8192))
-        parents = self._parents(pid, ticks, parent)
+        command = self._read(pid, "cmdline", _COMMAND_BYTES).rstrip(b"\0").replace(b"\0", b" ")
         try:
             uid = os.stat(f"{self._proc}/{pid}").st_uid  # noqa: PTH116 - in the hot path
         except OSError:
-            return None
-        if self._stat(pid) is None:  # what was read after its end is empty
             return None
         return Process(
             pid=pid,
             uid=uid,
             executable=executable,
             deleted=deleted,
-            command=command,
+            command=printable(command.decode(errors="replace")),
             unit=unit,
             container=container,
-            started=self._booted + timedelta(seconds=ticks / self._tick),
-            parents=parents,
+            started=self._booted + timedelta(seconds=stat.ticks / self._tick),
+            parents=self._above(stat.parent),
         )
 
     def executable(self, pid: int) -> tuple[str, bool]:
@@ -90,29 +92,35 @@ class Processes:
                 deleted = True
         return printable(path.removesuffix(_DELETED) if deleted else path)[:_PATH_CHARACTERS], deleted
 
-    def _parents(self, pid: int, ticks: int, parent: int) -> tuple[str, ...]:
-        now = time.monotonic()
-        known = self._chains.get((pid, ticks))
-        if known is not None and now - known[0] < _CHAIN_SECONDS:
-            return known[1]
+    def _above(self, parent: int) -> tuple[str, ...]:
+        """Return the executables from a parent on upwards."""
         chain: list[str] = []
+        now = time.monotonic()
+        keys = []
         while parent > 0 and len(chain) < _GENERATIONS:
-            above = self._stat(parent)
-            if above is None:
+            stat = self._stat(parent)
+            if stat is None:
                 break
+            key = parent, stat.ticks
+            known = self._chains.get(key)
+            if known is not None and now - known[0] < _CHAIN_SECONDS:
+                chain += known[1]
+                break
+            keys.append((key, len(chain)))
             chain.append(self.executable(parent)[0])
-            parent = above[0]
-        self._chains[pid, ticks] = now, tuple(chain)
-        if len(self._chains) > _CHAINS:
-            self._chains.popitem(last=False)
-        return tuple(chain)
+            parent = stat.parent
+        for key, start in keys:
+            self._chains[key] = now, tuple(chain[start:])
+            if len(self._chains) > _CHAINS:
+                self._chains.popitem(last=False)
+        return tuple(chain[:_GENERATIONS])
 
-    def _stat(self, pid: int) -> tuple[int, int] | None:
-        """Return a process's parent and when it started, in ticks since the boot."""
+    def _stat(self, pid: int) -> _Stat | None:
+        """Return a process's parent and when it started; None where it has gone, or ended and waits for its parent."""
         # the name in brackets is the process's own choice, and may have brackets
         fields = self._read(pid, "stat", 4096).rpartition(b")")[2].split()
         try:
-            return int(fields[1]), int(fields[19])
+            return _Stat(int(fields[1]), int(fields[19])) if fields[0] not in {b"Z", b"X"} else None
         except (IndexError, ValueError):
             return None
 
