@@ -12,9 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
+_SOCKET = "socket:["
 _RECENT = 32
 _HOLDERS = 512
-_REMEMBERED = 4096
+_REMEMBERED = 16384
 _MISSED_SECONDS = 5.0
 _BEGUN_AT_MOST = 64
 _BEGUN_BEFORE = 8
@@ -41,6 +42,7 @@ class Holders:
         link = f"socket:[{inode}]"
         if (known := self._found.get(inode)) is not None:
             if _read_link(known[1]) == link:
+                self._remember(inode, *known)
                 return known[0]
             del self._found[inode]
         if time.monotonic() - self._missed.get(inode, -_MISSED_SECONDS) < _MISSED_SECONDS:
@@ -102,6 +104,8 @@ class Holders:
         for path, target in self._links(pid):
             if target == link:
                 return path
+            if target.startswith(_SOCKET):  # who sends next may be asked for next
+                _bounded(self._found, int(target[len(_SOCKET) : -1]), (pid, path))
         return None
 
     def _links(self, pid: int) -> Iterator[tuple[str, str]]:
