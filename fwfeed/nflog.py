@@ -161,15 +161,13 @@ class Reader:
         self._channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _PROTOCOL)
         try:
             self._listen(group)
+        except FwfeedError:
+            self._channel.close()
+            raise
         except OSError as error:
             self._channel.close()
-            message, way_out = f"cannot listen to NFLOG group {group}: {error.strerror}", ""
-            if error.errno == errno.EPERM:
-                way_out = "run it as root"
-            elif error.errno == errno.EBUSY:
-                message = f"another program listens to NFLOG group {group}"
-                way_out = "let one fwfeed watch run alone (systemctl status fwfeed-watch), or choose another group"
-            raise FwfeedError(message, way_out) from None
+            message = f"cannot listen to NFLOG group {group}: {error.strerror}"
+            raise FwfeedError(message, "run it as root" if error.errno == errno.EPERM else "") from None
 
     def _listen(self, group: int) -> None:
         channel = self._channel
@@ -182,7 +180,15 @@ class Reader:
                 continue
         for sequence, family in enumerate((socket.AF_INET, socket.AF_INET6), 1):
             ask(channel, _CONFIG, sequence, _about(0, _command(_PF_BIND), family))
-        ask(channel, _CONFIG, 3, _about(group, _command(_BIND)))
+        try:
+            ask(channel, _CONFIG, 3, _about(group, _command(_BIND)))
+        except OSError as error:
+            # whose it is already; that it is allowed at all was seen above
+            if error.errno not in {errno.EPERM, errno.EBUSY}:
+                raise
+            message = f"another program listens to NFLOG group {group}"
+            way_out = "let one fwfeed watch run alone (systemctl status fwfeed-watch), or choose another group"
+            raise FwfeedError(message, way_out) from None
         ask(
             channel,
             _CONFIG,

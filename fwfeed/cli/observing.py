@@ -203,15 +203,17 @@ class _Table:
         if not self._changed or time.monotonic() - self._drawn < _DRAWN_SECONDS:
             return
         columns, height = shutil.get_terminal_size()
+        rows = list(reversed(self._rows.items()))[: max(height - 3, 1)]
+        width = max([11, *(len(destination) for (_way, _protocol, destination, _name), _row in rows)])
         lines = [
             f"fwfeed watch: {self._flows:,} foreign connections; Ctrl-C ends it",
-            f"{'LAST':<8} {'COUNT':>7} {'WAY':<9} {'PROTO':<7} {'DESTINATION':<41} {'PID':>8} WHO",
+            f"{'LAST':<8} {'COUNT':>7} {'WAY':<9} {'PROTO':<6} {'DESTINATION':<{width}} {'PID':>7} WHO",
         ]
-        for (direction, protocol, destination, name), row in list(reversed(self._rows.items()))[: max(height - 3, 1)]:
+        for (way, protocol, destination, name), row in rows:
             lines.append(
-                f"{row.last:<8} {row.count:>7,} {direction:<9} {protocol:<7} {destination:<41} {row.pid:>8} {name}"
+                f"{row.last:<8} {row.count:>7,} {way:<9} {protocol:<6} {destination:<{width}} {row.pid:>7} {name}"
             )
-        shown = "".join(f"{printable(each)[:columns]}\033[K\r\n" for each in lines)
+        shown = "".join(f"{printable(each)[:columns]}\033[K\n" for each in lines)
         write(f"\033[H{shown}\033[J")
         write()
         self._changed = False

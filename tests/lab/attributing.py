@@ -1,6 +1,6 @@
 """A host, a peer abroad and a container in namespaces, and a rule that hands the host's new flows to NFLOG.
 
-container (192.0.2.2, 2001:db8:3::2) --- host (203.0.113.1, 2001:db8:2::1) --- peer (203.0.113.2, 2001:db8:2::2)
+container (192.0.2.130, 2001:db8:3::2) --- host (203.0.113.1, 2001:db8:2::1) --- peer (203.0.113.2, 2001:db8:2::2)
 """
 
 from __future__ import annotations
@@ -139,21 +139,24 @@ def place() -> Iterator[Place]:
             f"link add fw{tag}p type veth peer name eth0 netns {peer}",
             f"link add fw{tag}c type veth peer name eth0 netns {container}",
             "link set lo up",
-            f"address add 203.0.113.1/24 dev fw{tag}p",
+            f"address add 203.0.113.1/25 dev fw{tag}p",
             f"address add 2001:db8:2::1/64 dev fw{tag}p nodad",
-            f"address add 192.0.2.1/24 dev fw{tag}c",
+            f"address add 192.0.2.129/25 dev fw{tag}c",
             f"address add 2001:db8:3::1/64 dev fw{tag}c nodad",
             f"link set fw{tag}p up",
             f"link set fw{tag}c up",
             namespace=host,
         )
-        for name, ipv4, ipv6 in ((peer, "203.0.113", "2001:db8:2"), (container, "192.0.2", "2001:db8:3")):
+        for name, ipv4, gateway, ipv6 in (
+            (peer, "203.0.113.2", "203.0.113.1", "2001:db8:2"),
+            (container, "192.0.2.130", "192.0.2.129", "2001:db8:3"),
+        ):
             batch(
                 "link set lo up",
-                f"address add {ipv4}.2/24 dev eth0",
+                f"address add {ipv4}/25 dev eth0",
                 f"address add {ipv6}::2/64 dev eth0 nodad",
                 "link set eth0 up",
-                f"route add default via {ipv4}.1",
+                f"route add default via {gateway}",
                 f"route add default via {ipv6}::1",
                 namespace=name,
             )
