@@ -46,6 +46,17 @@ def python(at: Place, code: str, *arguments: str, namespace: str = "host") -> su
     return at.start(namespace, "/usr/bin/python3", "-c", code, *arguments)
 
 
+def runs(process: subprocess.Popen[bytes]) -> str:
+    return os.readlink(f"/proc/{process.pid}/exe")  # noqa: PTH115 - "(deleted)" is no part of a path
+
+
+FORGED = """
+import socket, struct
+s = socket.socket(2, 3, 255)
+tcp = struct.pack("!HHIIBBHHH", 4444, 443, 20 << 16, 1, 0x50, 2, 1024, 0, 0)
+ends = map(socket.inet_aton, ("{source}", "203.0.113.2"))
+s.sendto(struct.pack("!BBHHHBBH4s4s", 69, 0, 40, 1, 0, 64, {protocol}, 0, *ends) + tcp, ("203.0.113.2", 0))
+"""
 STAYS = "import socket, sys, time\n{}\ntime.sleep(60)"
 
 
@@ -168,14 +179,17 @@ def test_a_deleted_executable_is_told(at: Place, watching: Watching, tmp_path: P
     shown = str(copy).replace("\x1b", "?").replace("\n", "?")
     assert (first["pid"], first["executable"], first["deleted"]) == (source.pid, shown, False)
     source.kill()
+    listening_too = at.start("peer", "nc", "-lku", "444")  # so that nothing ends it
+    attributing.wait_until(lambda: b":444" in at.run("peer", "ss", "-Hlun").stdout, "the peer listens")
     waits = at.start("host", str(copy), "-u", "203.0.113.2", "444", stdin=subprocess.PIPE)
-    attributing.wait_until(lambda: os.readlink(f"/proc/{waits.pid}/exe") == str(copy), "it runs")
+    attributing.wait_until(lambda: runs(waits) == str(copy), "it runs")
     copy.unlink()
     assert waits.stdin is not None
     waits.stdin.write(b"x")
     waits.stdin.flush()
     then = watching.flow(destination_port=444)
     listening.kill()
+    listening_too.kill()
     assert (then["pid"], then["executable"], then["deleted"]) == (waits.pid, shown, True)
 
 
@@ -203,15 +217,7 @@ def test_of_icmp_the_holders_of_raw_sockets_are_suspects(at: Place, watching: Wa
 
 
 def test_a_forged_tcp_packet_has_suspects(at: Place, watching: Watching) -> None:
-    code = STAYS.format(
-        "import struct\n"
-        "s = socket.socket(2, 3, 255)\n"
-        "tcp = struct.pack('!HHIIBBHHH', 4444, 443, 1, 0, 0x50, 2, 1024, 0, 0)\n"
-        "ip = struct.pack('!BBHHHBBH4s4s', 69, 0, 40, 1, 0, 64, 6, 0, *map(socket.inet_aton, "
-        "('203.0.113.1', '203.0.113.2')))\n"
-        "s.sendto(ip + tcp, ('203.0.113.2', 0))"
-    )
-    source = python(at, code)
+    source = python(at, STAYS.format(FORGED.format(protocol=6, source="203.0.113.1")))
     flow = watching.flow(protocol="TCP", source_port=4444)
     assert (flow["known"], flow["pid"]) == ("suspects", None)
     assert [each.split()[0] for each in flow["suspects"]] == [str(source.pid)]
@@ -222,7 +228,7 @@ def test_a_forged_tcp_packet_has_suspects(at: Place, watching: Watching) -> None
 )
 def test_what_is_forwarded_has_its_namespace(at: Place, watching: Watching, destination: str, source: str) -> None:
     init = at.start("container", "sleep", "60")
-    attributing.wait_until(lambda: os.readlink(f"/proc/{init.pid}/exe").endswith("sleep"), "it runs")
+    attributing.wait_until(lambda: runs(init).endswith("sleep"), "it runs")
     family = 10 if ":" in destination else 2
     python(
         at,
@@ -231,19 +237,20 @@ def test_what_is_forwarded_has_its_namespace(at: Place, watching: Watching, dest
     )
     flow = watching.flow(protocol="UDP", destination_port=443)
     assert (flow["direction"], flow["known"], flow["source"]) == ("forwarded", "namespace", source)
-    assert flow["container"] == at.namespace("container")
-    assert flow["pid"] == init.pid
+    if flow["container"].startswith("one of "):  # of a test beside this one
+        assert at.namespace("container") in flow["container"]
+    else:
+        assert (flow["container"], flow["pid"]) == (at.namespace("container"), init.pid)
     assert flow["interface"] == f"fw{at.tag}p"
 
 
 def test_what_comes_from_nowhere_is_not_known(at: Place, watching: Watching) -> None:
-    at.run("host", "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
-    at.run("container", "ip", "address", "add", "192.0.2.77/32", "dev", "eth0")
-    send = "import socket; s = socket.socket(type=2); s.bind(('192.0.2.77', 0)); s.sendto(b'x', ('203.0.113.2', 9))"
-    at.run("container", "/usr/bin/python3", "-c", send)
-    attributing.wait_until(lambda: bool(watching.flows()), "it was seen")
-    # no process is left in the namespace, through which its addresses could be read
-    assert [(each["known"], each["container"]) for each in watching.flows()] == [("not known", "")]
+    for each in ("all", f"fw{at.tag}c"):
+        at.run("host", "sysctl", "-qw", f"net.ipv4.conf.{each}.rp_filter=0")
+    forged = FORGED.format(protocol=17, source="198.51.100.77")
+    assert at.run("container", "/usr/bin/python3", "-c", forged).returncode == 0
+    flow = watching.flow(source="198.51.100.77", source_port=4444)
+    assert (flow["direction"], flow["known"], flow["container"], flow["pid"]) == ("forwarded", "not known", "", None)
 
 
 def test_two_namespaces_with_one_address_are_both_named(at: Place, watching: Watching) -> None:
@@ -251,10 +258,11 @@ def test_two_namespaces_with_one_address_are_both_named(at: Place, watching: Wat
     at.run("peer", "ip", "address", "add", "192.0.2.130/32", "dev", "lo")
     for name in ("peer", "container"):
         process = at.start(name, "sleep", "60")
-        attributing.wait_until(lambda: os.readlink(f"/proc/{process.pid}/exe").endswith("sleep"), "it runs")  # noqa: B023
+        attributing.wait_until(lambda sleeper=process: runs(sleeper).endswith("sleep"), "it runs")  # type: ignore[misc]
     python(at, STAYS.format("s = socket.socket(type=2); s.sendto(b'x', ('203.0.113.2', 443))"), namespace="container")
     flow = watching.flow(destination_port=443)
-    assert flow["container"] == f"one of {at.namespace('container')}, {other}"
+    assert flow["container"].startswith("one of ")  # and maybe of tests beside this one
+    assert {at.namespace("container"), other} <= set(flow["container"].removeprefix("one of ").split(", "))
     assert flow["pid"] is None
 
 
@@ -277,9 +285,9 @@ def test_what_is_lost_is_counted(at: Place, watching: Watching) -> None:
     count = 30000
     at.run("host", "/usr/bin/python3", "-c", code, str(count))
     watching.process.send_signal(signal.SIGCONT)
-    time.sleep(1)
+    attributing.wait_until(lambda: _steady(watching), "all that is left was seen", 120)
     at.run("host", "/usr/bin/python3", "-c", code, "1")  # the next one says how many are missing
-    attributing.wait_until(lambda: len(watching.flows()) > 0 and _steady(watching), "all that is left was seen", 120)
+    attributing.wait_until(lambda: _steady(watching), "the next one was seen")
     said = watching.end().splitlines()[-1]
     seen, lost = int(said.split()[1].replace(",", "")), int(said.split()[-2].replace(",", ""))
     assert lost > 0
@@ -289,7 +297,7 @@ def test_what_is_lost_is_counted(at: Place, watching: Watching) -> None:
 def _steady(watching: Watching) -> bool:
     before = watching.output.stat().st_size
     time.sleep(1)
-    return watching.output.stat().st_size == before
+    return watching.output.stat().st_size == before > 0
 
 
 def test_a_line_is_inert(at: Place, tmp_path: Path) -> None:
