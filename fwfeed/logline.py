@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from fwfeed.flow import Direction, Flow
 from fwfeed.prefixes import Family, format_address, parse_ipv4, parse_ipv6
@@ -25,13 +26,16 @@ _match = re.compile(
     rf"IN={_NAME} OUT={_NAME} "
     r"(?:(?:PHYSIN|PHYSOUT|MAC|MACSRC|MACDST|MACPROTO)=[!-~]* ){0,6}"
     r"SRC=([0-9A-Fa-f.:]{2,39}) DST=([0-9A-Fa-f.:]{2,39}) LEN=[0-9]{1,5} "
-    r"([^\[=]{2,10}=[^\[]{0,300}?)PROTO=([A-Za-z0-9]{1,8})(?: SPT=([0-9]{1,5}) DPT=([0-9]{1,5}))?(?: (.*))?",
+    r"(?:TOS=0x[0-9A-F]{2} PREC=0x[0-9A-F]{2} TTL=[0-9]{1,3} ID=[0-9]{1,5}"
+    r"|TC=[0-9]{1,3} HOPLIMIT=[0-9]{1,3} FLOWLBL=[0-9]{1,7}) "
+    r"(?:[ -<>-Z]{1,120} |AH SPI=0x[0-9a-f]{8} )?"  # no field, but words as DF, FRAG:8 or OPT (...)
+    r"PROTO=([A-Za-z0-9]{1,8})(?: SPT=([0-9]{1,5}) DPT=([0-9]{1,5}))?((?: [ -~]*)?)",
     re.ASCII,
 ).fullmatch
-_uid = re.compile(r"(?:^| )UID=([0-9]{1,10}) GID=[0-9]{1,10}(?: |$)", re.ASCII).search
-_middle = re.compile(r"(?:^| )(?:IN|OUT|SRC|DST|PROTO|SPT|DPT|UID)=").search
+_uid = re.compile(r" UID=([0-9]{1,10}) GID=[0-9]{1,10}(?: |$)", re.ASCII).match
+_repeated = re.compile(r" (?:IN|OUT|SRC|DST|PROTO|SPT|DPT)=").search
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UIDS = (1 << 32) - 1  # the last one stands for none
+_NOBODY = (1 << 32) - 1
 # not strftime's, which are the locale's
 _MONTHS = dict(zip(re.findall("...", "JanFebMarAprMayJunJulAugSepOctNovDec"), range(1, 13), strict=True))
 
@@ -49,21 +53,23 @@ def parse(message: str, at: datetime, prefixes: tuple[str, ...]) -> Flow | None:
 
 
 def _flow(found: re.Match[str], at: datetime, prefix: str) -> Flow | None:
-    came, went, source, destination, middle, protocol, from_port, to_port, rest = found.groups()
+    came, went, source, destination, protocol, from_port, to_port, rest = found.groups()
     source, family = _address(source)
     destination, other = _address(destination)
-    if not source or family is not other or not (came or went) or _middle(middle):
+    if not source or not destination or family is not other or not (came or went):
+        return None
+    if "[" in rest:  # an ICMP error quotes the packet that it is about
+        head, _bracket, quoted = rest.partition("[")
+        rest = head + quoted.rpartition("]")[2]
+    if _repeated(rest):
         return None
     uid = None
-    if rest is not None:
-        head, bracket, quoted = rest.partition("[")  # an ICMP error quotes the packet that it is about
-        if _middle(head) and not _uid(head):
+    if (place := rest.find(" UID=")) >= 0:
+        named = _uid(rest, place)
+        if named is None or rest.find(" UID=", place + 1) >= 0:
             return None
-        if named := _uid(quoted.rpartition("]")[2] if bracket else head):
-            uid = int(named[1])
-            if uid >= _UIDS or rest.count("UID=") > 1:
-                return None
-        if not rest.isprintable():
+        uid = int(named[1])
+        if uid >= _NOBODY:
             return None
     source_port = None if from_port is None else int(from_port)
     destination_port = None if to_port is None else int(to_port)
@@ -105,20 +111,28 @@ def of_journal(prefixes: tuple[str, ...]) -> Read:
         if plain and not any(mark in line for mark in marks):  # most of a journal is not worth reading
             return None
         try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(entry, dict) or entry.get("_TRANSPORT") != "kernel":
-            return None
-        message, stamp = entry.get("MESSAGE"), entry.get("__REALTIME_TIMESTAMP")
-        if not isinstance(message, str) or not isinstance(stamp, str) or not (stamp.isascii() and stamp.isdecimal()):
-            return None
-        try:
+            entry = _entry(line)
+            message, stamp = entry.get("MESSAGE"), entry.get("__REALTIME_TIMESTAMP")
+            if entry.get("_TRANSPORT") != "kernel" or not isinstance(message, str) or not isinstance(stamp, str):
+                return None
             return parse(message, _EPOCH + timedelta(microseconds=int(stamp)), prefixes)
-        except (OverflowError, ValueError):
+        except (OverflowError, RecursionError, ValueError):
             return None
 
     return read
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """Return the fields of an entry of the journal. Raises ValueError, and RecursionError as json does."""
+    text = line.decode()
+    parts = text.rstrip().split('"')
+    # without escapes each quote begins or ends a text: with nothing else between them, these are all the fields
+    if "\\" not in text and parts[0] == "{" and parts[-1] == "}" and len(parts) % 4 == 1:
+        colons, commas = set(parts[2::4]), set(parts[4:-1:4])
+        if colons == {":"} and commas <= {","}:
+            return dict(zip(parts[1::4], parts[3::4], strict=True))
+    entry = json.loads(text)
+    return entry if isinstance(entry, dict) else {}
 
 
 def of_syslog(prefixes: tuple[str, ...], now: datetime) -> Read:
@@ -131,7 +145,7 @@ def of_syslog(prefixes: tuple[str, ...], now: datetime) -> Read:
         rb"([A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9-]{5}T[0-9:.]{8,15}(?:Z|[+-][0-9:]{5}))"
         rb" [!-~]{1,255} kernel: (?:\[ *[0-9]{1,10}\.[0-9]{6}\] ?)?(?=" + _either(prefixes) + rb")"
     ).match
-    return _text(stamped, _cached(lambda stamp: _syslog_time(stamp, now)), prefixes)
+    return _text(stamped, _syslog_time(now), prefixes)
 
 
 def of_dmesg(prefixes: tuple[str, ...], booted: datetime) -> Read:
@@ -140,7 +154,7 @@ def of_dmesg(prefixes: tuple[str, ...], booted: datetime) -> Read:
         rb"(\[ *[0-9]{1,10}\.[0-9]{6}\]|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}\]"
         rb"|[0-9]{4}-[0-9-]{5}T[0-9:]{8},[0-9]{6}[+-][0-9:]{5}) (?=" + _either(prefixes) + rb")"
     ).match
-    return _text(stamped, _cached(lambda stamp: _dmesg_time(stamp, booted)), prefixes)
+    return _text(stamped, lambda stamp: _dmesg_time(stamp, booted), prefixes)
 
 
 def flows(lines: Iterable[bytes], read: Read) -> Iterator[Flow]:
@@ -168,30 +182,33 @@ def _text(
     return read
 
 
-def _cached(time: Callable[[bytes], datetime | None]) -> Callable[[bytes], datetime | None]:
-    """Lines come in bursts of one second, and stamps of old are slow to read."""
-    return lru_cache(maxsize=1024)(time)
-
-
-def _syslog_time(stamp: bytes, now: datetime) -> datetime | None:
-    text = stamp.decode("ascii")
-    try:
-        if text[0].isdigit():
-            return datetime.fromisoformat(text).astimezone(UTC)
-        month, day, clock = text.split()
-        hour, minute, second = map(int, clock.split(":"))
+def _syslog_time(now: datetime) -> Callable[[bytes], datetime | None]:
+    @lru_cache(maxsize=1024)
+    def minute(stamp: str) -> datetime | None:
+        month, day, clock = stamp.split()
+        hour, minute = map(int, clock.split(":"))
         local = now.astimezone()
         # a clock may be put back a little; four years, for a 29th of February
         for year in range(local.year + 1, local.year - 5, -1):
             try:
-                at = datetime(year, _MONTHS[month], int(day), hour, minute, min(second, 59)).astimezone(UTC)
+                at = datetime(year, _MONTHS[month], int(day), hour, minute).astimezone(UTC)
             except ValueError:
                 continue
             if at <= now + timedelta(days=1):
                 return at
-    except (KeyError, OverflowError, ValueError):
-        pass
-    return None
+        return None
+
+    def read(stamp: bytes) -> datetime | None:
+        text = stamp.decode("ascii")
+        try:
+            if text[0].isdigit():
+                return datetime.fromisoformat(text).astimezone(UTC)
+            begun = minute(text[:-3])
+            return None if begun is None else begun + timedelta(seconds=int(text[-2:]))
+        except (KeyError, OverflowError, ValueError):
+            return None
+
+    return read
 
 
 def _dmesg_time(stamp: bytes, booted: datetime) -> datetime | None:
