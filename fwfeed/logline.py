@@ -115,6 +115,8 @@ def of_journal(prefixes: tuple[str, ...]) -> Read:
             message, stamp = entry.get("MESSAGE"), entry.get("__REALTIME_TIMESTAMP")
             if entry.get("_TRANSPORT") != "kernel" or not isinstance(message, str) or not isinstance(stamp, str):
                 return None
+            if not (stamp.isascii() and stamp.isdecimal()):
+                return None
             return parse(message, _EPOCH + timedelta(microseconds=int(stamp)), prefixes)
         except (OverflowError, RecursionError, ValueError):
             return None
