@@ -56,7 +56,10 @@ class Packet:
 
 def parse(body: bytes, came: float) -> Packet | None:
     """Read one message of NFLOG; None where it has no IP packet in it, or a broken one."""
-    found = attributes(body, 4)
+    return _packet(attributes(body, 4), came)
+
+
+def _packet(found: dict[int, bytes], came: float) -> Packet | None:
     headers = _headers(found.get(_PAYLOAD, b""))
     if headers is None:
         return None
@@ -92,12 +95,12 @@ def _headers(raw: bytes) -> tuple[Family, int, str, str, int | None, int | None,
         family, start = Family.IPV4, (raw[0] & 15) * 4
         protocol = raw[9]
         whole = (raw[6] << 8 | raw[7]) & 0x1FFF == 0  # not a later fragment
-        source, destination = (format_address(int.from_bytes(raw[at : at + 4], "big"), family) for at in (12, 16))
+        source, destination = _address(raw[12:16]), _address(raw[16:20])
         if start < 20:
             return None
     elif raw[0] >> 4 == 6 and len(raw) >= 40:
         family = Family.IPV6
-        source, destination = (format_address(int.from_bytes(raw[at : at + 16], "big"), family) for at in (8, 24))
+        source, destination = _address(raw[8:24]), _address(raw[24:40])
         protocol, start, whole = _behind_extensions(raw)
     else:
         return None
@@ -107,6 +110,11 @@ def _headers(raw: bytes) -> tuple[Family, int, str, str, int | None, int | None,
     elif whole and protocol in _ECHO and len(raw) >= start + 6 and raw[start] == _ECHO[protocol]:
         echo = raw[start + 4] << 8 | raw[start + 5]
     return family, protocol, source, destination, from_port, to_port, echo
+
+
+@lru_cache(maxsize=4096)
+def _address(raw: bytes) -> str:
+    return format_address(int.from_bytes(raw, "big"), Family.IPV4 if len(raw) == 4 else Family.IPV6)
 
 
 def _behind_extensions(raw: bytes) -> tuple[int, int, bool]:
@@ -224,8 +232,9 @@ class Reader:
             came = time.time()
             for kind, _sequence, body in messages(raw):
                 if kind == _PACKET:
-                    self._count(_integer(attributes(body, 4).get(_NUMBER)))
-                    if (packet := parse(body, came)) is not None:
+                    fields = attributes(body, 4)
+                    self._count(_integer(fields.get(_NUMBER)))
+                    if (packet := _packet(fields, came)) is not None:
                         found.append(packet)
         return found
 

@@ -16,7 +16,8 @@ _COMMAND_BYTES = 2048
 _PATH_CHARACTERS = 1024
 _GENERATIONS = 8
 _CHAIN_SECONDS = 10.0
-_CHAINS = 1024
+_AROUND_SECONDS = 1.0
+_REMEMBERED = 1024
 _DELETED = " (deleted)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,6 +42,14 @@ class _Stat(NamedTuple):
     ticks: int  # since the boot
 
 
+class _Around(NamedTuple):
+    uid: int
+    unit: str
+    container: str
+    started: datetime
+    parents: tuple[str, ...]
+
+
 class Processes:
     """Describes processes; chains of parents are remembered for some seconds."""
 
@@ -48,6 +57,7 @@ class Processes:
         self._proc = proc
         self._tick = os.sysconf("SC_CLK_TCK")
         self._booted = _booted(proc)
+        self._surroundings: OrderedDict[tuple[int, _Stat], tuple[float, _Around]] = OrderedDict()
         self._chains: OrderedDict[tuple[int, int], tuple[float, tuple[str, ...]]] = OrderedDict()
 
     def describe(self, pid: int) -> Process | None:
@@ -58,23 +68,39 @@ class Processes:
         executable, deleted = self.executable(pid)
         if not executable and self._stat(pid) is None:  # it has ended meanwhile; the kernel's own threads have none
             return None
-        unit, container = place(self._read(pid, "cgroup", 8192))
         command = self._read(pid, "cmdline", _COMMAND_BYTES).rstrip(b"\0").replace(b"\0", b" ")
+        around = self._around(pid, stat)
+        if around is None:
+            return None
+        return Process(
+            pid=pid,
+            uid=around.uid,
+            executable=executable,
+            deleted=deleted,
+            command=printable(command.decode(errors="replace")),
+            unit=around.unit,
+            container=around.container,
+            started=around.started,
+            parents=around.parents,
+        )
+
+    def _around(self, pid: int, stat: _Stat) -> _Around | None:
+        """Return what seldom changes in the life of a process, as it was within the last second."""
+        now = time.monotonic()
+        known = self._surroundings.get((pid, stat))
+        if known is not None and now - known[0] < _AROUND_SECONDS:
+            return known[1]
+        unit, container = place(self._read(pid, "cgroup", 8192))
         try:
             uid = os.stat(f"{self._proc}/{pid}").st_uid  # noqa: PTH116 - in the hot path
         except OSError:
             return None
-        return Process(
-            pid=pid,
-            uid=uid,
-            executable=executable,
-            deleted=deleted,
-            command=printable(command.decode(errors="replace")),
-            unit=unit,
-            container=container,
-            started=self._booted + timedelta(seconds=stat.ticks / self._tick),
-            parents=self._above(stat.parent),
-        )
+        started = self._booted + timedelta(seconds=stat.ticks / self._tick)
+        around = _Around(uid, unit, container, started, self._above(stat.parent))
+        self._surroundings[pid, stat] = now, around
+        if len(self._surroundings) > _REMEMBERED:
+            self._surroundings.popitem(last=False)
+        return around
 
     def executable(self, pid: int) -> tuple[str, bool]:
         """Return the path of what a process runs, and whether that file is deleted."""
@@ -111,7 +137,7 @@ class Processes:
             parent = stat.parent
         for key, start in keys:
             self._chains[key] = now, tuple(chain[start:])
-            if len(self._chains) > _CHAINS:
+            if len(self._chains) > _REMEMBERED:
                 self._chains.popitem(last=False)
         return tuple(chain[:_GENERATIONS])
 
