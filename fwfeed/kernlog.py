@@ -25,7 +25,7 @@ def of_the_journal(
     # not -k, which is of this boot alone; of_journal checks it again
     command = ["journalctl", "-q", "-o", "json", _FIELDS, "_TRANSPORT=kernel"]
     command += [f"--since=@{since.timestamp():.6f}"] if since is not None else []
-    command += ["--follow", *([] if since is not None else ["--lines=0"])] if follow else []
+    command += ["--follow", "--no-tail" if since is not None else "--lines=0"] if follow else []
     output = Output(*command)
     try:
         yield from flows(_lines(output.fileno(), 4 * LONGEST), of_journal(prefixes))

@@ -20,6 +20,7 @@ from fwfeed.nflog import Packet, Reader
 _WAITING = 65536
 _BATCH = 1000
 _BATCH_SECONDS = 1.0
+_ENDING_SECONDS = 3.0
 _AGAIN_SECONDS = 65.0  # the longest that Linux waits between two of its first six tries to connect
 _SHOWN = 16384
 
@@ -91,20 +92,30 @@ class _Loop:
                     self._name(attribution, self._waiting.popleft())
                 self._hand_over(ended=False)
                 self._idle()
-            self._take()
-            while self._waiting:
-                self._name(attribution, self._waiting.popleft())
+            self._end(attribution)
         finally:
             attribution.close()
             self._reader.close()
             self._hand_over(ended=True)
         return self._summary
 
-    def _take(self) -> None:
+    def _end(self, attribution: Attribution) -> None:
+        """Name what waits, as far as whoever ends it has the patience; the rest is lost."""
+        deadline = time.monotonic() + _ENDING_SECONDS
+        while self._take() or self._waiting:
+            if time.monotonic() > deadline:
+                self._dropped += len(self._waiting)
+                break
+            self._name(attribution, self._waiting.popleft())
+            self._hand_over(ended=False)
+
+    def _take(self) -> bool:
+        """Take out of the kernel's hands what has come; return whether there was any."""
         came = self._reader.read()
         room = max(_WAITING - len(self._waiting), 0)
         self._waiting.extend(came[:room])
         self._dropped += len(came[room:])
+        return bool(came)
 
     def _name(self, attribution: Attribution, packet: Packet) -> None:
         sender = attribution.sender(packet.flow, packet.echo)

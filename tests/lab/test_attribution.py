@@ -412,3 +412,32 @@ def test_raw_bytes_of_netlink_are_recorded(at: Place) -> None:
     at.run("container", "/usr/bin/python3", "-c", send)
     assert recording.wait(20) == 0
     assert json.loads(Path(file).read_text())
+
+
+def test_a_ledger_gets_all_that_was_shown_and_how_many_were_lost(at: Place, tmp_path: Path) -> None:
+    code = (
+        "import json, os, sys\n"
+        "from fwfeed.observe import observe\n"
+        "shown, recorded, lost = [], [], []\n"
+        "summary = observe(243, lambda sent: shown.append(sent.flow.destination_port), stop=0,\n"
+        "    record=lambda batch: recorded.append([sent.flow.destination_port for sent in batch]),\n"
+        "    lost=lambda count, now: lost.append(count), ready=lambda: print('watching', flush=True))\n"
+        "print(json.dumps([shown, recorded, lost, summary.flows, summary.lost]))"
+    )
+    watch = at.start("host", sys.executable, "-c", code, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert watch.stdin is not None
+    assert watch.stdout is not None
+    assert watch.stdout.readline() == b"watching\n"
+    send = "import socket\nfor n in range({}): s = socket.socket(type=2); s.sendto(b'x', ('203.0.113.2', 1 + n))"
+    watch.send_signal(signal.SIGSTOP)
+    at.run("host", "/usr/bin/python3", "-c", send.format(30000))
+    watch.send_signal(signal.SIGCONT)
+    time.sleep(0.2)
+    watch.stdin.write(b"x")  # while it is at it
+    watch.stdin.flush()
+    shown, recorded, lost, flows, lost_in_all = json.loads(watch.stdout.read())
+    assert watch.wait(20) == 0
+    assert flows == len(shown) > 1000
+    assert [port for batch in recorded for port in batch] == shown
+    assert max(map(len, recorded)) <= 1000
+    assert sum(lost) == lost_in_all > 0
