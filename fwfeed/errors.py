@@ -127,6 +127,8 @@ class RollbackFailed(FwfeedError):
 
 def printable(text: str) -> str:
     """Return what of a line is fit for a terminal and a log: a server can have a word in a message."""
+    if text.isprintable():  # nearly every one is, and it is asked of every flow
+        return text
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -74,11 +74,48 @@ class Child:
         return self._process.wait()
 
 
+class Output:
+    """The output of a program that runs beside this one, as it comes; its errors go where this one's go."""
+
+    def __init__(self, *command: str) -> None:
+        """Start it. Raises FwfeedError."""
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+            )
+        except FileNotFoundError:
+            raise FwfeedError(
+                f"the program {command[0]} is not installed", f"dnf install {_PACKAGES[command[0]]}"
+            ) from None
+        except OSError as error:
+            raise FwfeedError(f"cannot start {command[0]}: {error.strerror}") from error
+        self._command = command
+        assert self._process.stdout is not None  # noqa: S101 - as was asked for
+        self._stdout = self._process.stdout
+
+    def fileno(self) -> int:
+        """Return where its output can be read."""
+        return self._stdout.fileno()
+
+    def end(self) -> None:
+        """Have it end, if it has not, and forget about it."""
+        self._process.terminate()
+        self._stdout.close()
+        self._process.wait()
+
+    def check(self) -> None:
+        """Wait for its end after all was read. Raises FwfeedError where it failed."""
+        if code := self._process.wait():
+            raise FwfeedError(f"{' '.join(self._command)} ended with {code}", "what it said stands above")
+
+
 _PACKAGES = {
     "nft": "nftables",
     "firewall-offline-cmd": "firewalld",
     "ip": "iproute",
     "ss": "iproute",
+    "journalctl": "systemd",
+    "dmesg": "util-linux",
     "systemctl": "systemd",
     "systemd-run": "systemd",
 }

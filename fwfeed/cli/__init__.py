@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from fwfeed import __version__
-from fwfeed.cli import changes, monitoring
+from fwfeed.cli import changes, monitoring, observing
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
 from fwfeed.errors import ExitCode
@@ -149,6 +149,7 @@ def parser() -> argparse.ArgumentParser:
     measuring = command("metrics", monitoring.metrics, "say where things stand in Prometheus' text format (root)")
     measuring.add_argument("--output", type=Path, metavar="FILE", help="put it there, at one stroke, as root")
     measuring.set_defaults(whole=monitoring.metrics_always)
+    command("watch", observing.watch, "show foreign connections as they begin, and who sends them (root)")
     listing = command("list", do.list_set, "print the candidate's set, one prefix a line")
     listing.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or only IPv6")
     looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")

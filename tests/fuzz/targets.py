@@ -5,20 +5,23 @@ A target's `attempt` may let only the errors it names out, and their text has to
 
 from __future__ import annotations
 
+import json
 import lzma
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from fwfeed import candidate, config, delegated, feeds, fetch
+from fwfeed import candidate, config, delegated, feeds, fetch, logline, netlink, nflog
 from fwfeed.errors import ConfigError, FwfeedError, ParseError
 from fwfeed.feeds import Feed, Format
+from fwfeed.flow import Flow
 from fwfeed.model import Listed, Listing, Snapshot
-from fwfeed.prefixes import Family, Range, format_address
+from fwfeed.prefixes import Family, Range, format_address, parse_address
 from tests.unit import builders
 
 DATA = Path(__file__).parents[1] / "data"
@@ -191,6 +194,51 @@ def _seed_checksum() -> Iterable[bytes]:
     yield from _seed_files("rir-2018-10-13/*.md5")()
 
 
+def _attempt_logline(raw: bytes) -> None:
+    prefixes = ("OUTBOUND_FOREIGN ", "INBOUND_FOREIGN ")
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    readers = (
+        logline.of_journal(prefixes),
+        logline.of_syslog(prefixes, at),
+        logline.of_dmesg(prefixes, at),
+        lambda line: logline.parse(prefixes[0] + line.decode(errors="replace"), at, prefixes),
+    )
+    for reader in readers:
+        for flow in logline.flows(raw.split(b"\n"), reader):
+            _check_flow(flow)
+            assert flow.prefix in prefixes
+
+
+def _attempt_nflog(raw: bytes) -> None:
+    for body in (raw, *(body for _kind, _sequence, body in netlink.messages(raw))):
+        if (packet := nflog.parse(body, 1_795_593_000.5)) is not None:
+            _check_flow(packet.flow)
+
+
+def _check_flow(flow: Flow) -> None:
+    for address in (flow.source, flow.destination):
+        assert format_address(parse_address(address, flow.family), flow.family) == address, "not canonical"
+    for text in (flow.protocol, flow.interface, flow.prefix):
+        assert text.isprintable()
+    assert flow.uid is None or 0 <= flow.uid < (1 << 32) - 1
+    assert all(port is None or 0 <= port <= 65535 for port in (flow.source_port, flow.destination_port))
+
+
+def _seed_nflog() -> Iterable[bytes]:
+    for body in json.loads((DATA / "flows/nflog.json").read_text()):
+        yield bytes.fromhex(body)
+        yield netlink.message(1024, 0, 1, bytes.fromhex(body))
+
+
+def _seed_logline() -> Iterable[bytes]:
+    for line in (DATA / "flows/journal.json").read_bytes().splitlines():
+        yield line
+        message = json.loads(line)["MESSAGE"].encode()
+        yield message.partition(b" ")[2]
+        yield b"[   12.345678] " + message
+        yield b"Jul  1 12:34:56 host kernel: " + message
+
+
 _ADDRESSES = ("192.0.2.0/24", "198.51.100.1", "203.0.113.0", "/32", "/0", "2001:db8::/32", "::", "::ffff:192.0.2.1")
 _JSON = ('"syncToken":"1"', '"prefixes":[', "]", "{", "},", '"region":"a"', "NaN", "1e999", "\\u0000", "\\/", "[[[[")
 
@@ -236,5 +284,24 @@ TARGETS = {
         ('"format": 1', '"ipv4": [', '"192.0.2.0/24"', '"sources": [', "null", "1e999", "NaN", "\\ud800"),
         FwfeedError,
     ),
+    "logline": Target(
+        _attempt_logline,
+        _seed_logline,
+        (
+            "IN=",
+            " OUT=",
+            "SRC=",
+            "DST=",
+            "PROTO=",
+            "SPT=",
+            "DPT=",
+            "UID=",
+            "[",
+            "]",
+            '"_TRANSPORT":"kernel"',
+            "\\u0000",
+        ),
+    ),
+    "nflog": Target(_attempt_nflog, _seed_nflog, ("\x08\x00\x05\x00", "\x45\x00", "OUTBOUND_FOREIGN ")),
     "checksum": Target(_attempt_checksum, _seed_checksum, ("MD5", " = ", "(", ")", " *"), ValueError),
 }

@@ -24,6 +24,7 @@ CORE = (
     "prefixes",
     "delegation",
     "flow",
+    "logline",
     "model",
     "countries",
     "feeds",
@@ -51,8 +52,12 @@ EDGES: Mapping[str, frozenset[str]] = {
     "signals": frozenset(),
     "privileges": frozenset(),
     "proof": frozenset({"firewalld"}),
+    "kernlog": frozenset({"process"}),
+    "netlink": frozenset(),
+    "nflog": frozenset({"netlink"}),
+    "attribution": frozenset({"netlink", "process"}),
 }
-USE_CASES = ("refresh", "review", "apply", "query", "provenance")
+USE_CASES = ("refresh", "review", "apply", "query", "provenance", "observe")
 TOP = ("daemon", "cli", "__main__")
 
 ALLOWED: Mapping[str, frozenset[str]] = {

@@ -1,0 +1,139 @@
+"""Which process holds a socket: from its inode to a PID, by the links in /proc/PID/fd.
+
+A host has thousands of these links, so the likely ones are looked at first: of the processes that had the last flows,
+of those that have just begun; and of all, those of the socket's user before others, only then.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
+
+_SOCKET = "socket:["
+_RECENT = 32
+_HOLDERS = 512
+_REMEMBERED = 16384
+_MISSED_SECONDS = 5.0
+_BEGUN_AT_MOST = 64
+_BEGUN_BEFORE = 8
+_T = TypeVar("_T")
+
+
+class Holders:
+    """Finds holders, and remembers what may save the next search; it is never believed without a look."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._found: OrderedDict[int, tuple[int, str]] = OrderedDict()  # inode: PID and the link's path
+        self._holders: OrderedDict[int, None] = OrderedDict()
+        self._missed: OrderedDict[int, float] = OrderedDict()
+        self._pids: set[int] = set()
+        self._last = 0
+
+    def of(self, inode: int, uid: int, there: Callable[[], bool] = lambda: True) -> int | None:
+        """Return the PID of a process that holds the socket, None where none does.
+
+        Where several hold it, as after a fork, it is one of them: the kernel does not know who sent. `there` says
+        whether the socket is still there, which is asked before all processes are looked at.
+        """
+        link = f"socket:[{inode}]"
+        if (known := self._found.get(inode)) is not None:
+            if _read_link(known[1]) == link:
+                self._remember(inode, *known)
+                return known[0]
+            del self._found[inode]
+        if time.monotonic() - self._missed.get(inode, -_MISSED_SECONDS) < _MISSED_SECONDS:
+            return None
+        seen: set[int] = set()
+        for pids in self._likely(uid, there):
+            for pid in pids:
+                if pid not in seen:
+                    seen.add(pid)
+                    if (path := self._link_in(pid, link)) is not None:
+                        self._remember(inode, pid, path)
+                        return pid
+        _bounded(self._missed, inode, time.monotonic())
+        return None
+
+    def of_all(self, inodes: Collection[int]) -> dict[int, list[int]]:
+        """Return by PID which of these sockets processes hold."""
+        links = {f"socket:[{inode}]": inode for inode in inodes}
+        found: dict[int, list[int]] = {}
+        for pid in self._list() if links else ():
+            held = {links[target] for _path, target in self._links(pid) if target in links}
+            if held:
+                found[pid] = sorted(held)
+        return found
+
+    def _likely(self, uid: int, there: Callable[[], bool]) -> Iterator[Iterable[int]]:
+        holders = list(reversed(self._holders))
+        yield holders[:_RECENT]
+        yield self._begun()
+        yield holders[_RECENT:]
+        if not there():
+            return
+        before = self._pids
+        self._pids = set(self._list())
+        yield sorted(self._pids - before, reverse=True)
+        yield sorted(self._pids, key=lambda pid: (self._uid(pid) != uid, -pid))
+
+    def _begun(self) -> list[int]:
+        """Return the PIDs given out since the last search, the newest first; none where they are too many."""
+        try:
+            with open(f"{self._proc}/loadavg", "rb") as file:  # noqa: PTH123 - in the hot path
+                last = int(file.read(128).split()[4])
+        except (OSError, ValueError, IndexError):
+            return []
+        # a process opens its first socket a while after it began
+        first, self._last = max(self._last - _BEGUN_BEFORE, last - _BEGUN_AT_MOST), last
+        return list(range(last, max(first, 1) - 1, -1))
+
+    def _list(self) -> list[int]:
+        return [int(name) for name in os.listdir(self._proc) if name.isdecimal()]  # noqa: PTH208 - in the hot path
+
+    def _uid(self, pid: int) -> int:
+        try:
+            return os.stat(f"{self._proc}/{pid}").st_uid  # noqa: PTH116 - in the hot path
+        except OSError:
+            return -1
+
+    def _link_in(self, pid: int, link: str) -> str | None:
+        for path, target in self._links(pid):
+            if target == link:
+                return path
+            if target.startswith(_SOCKET):  # who sends next may be asked for next
+                _bounded(self._found, int(target[len(_SOCKET) : -1]), (pid, path))
+        return None
+
+    def _links(self, pid: int) -> Iterator[tuple[str, str]]:
+        folder = f"{self._proc}/{pid}/fd"
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - in the hot path
+        except OSError:
+            self._holders.pop(pid, None)  # it has gone
+            return
+        for name in reversed(names):  # what was opened last is what sends for the first time
+            yield (path := f"{folder}/{name}"), _read_link(path)
+
+    def _remember(self, inode: int, pid: int, path: str) -> None:
+        _bounded(self._found, inode, (pid, path))
+        self._holders[pid] = None
+        self._holders.move_to_end(pid)
+        if len(self._holders) > _HOLDERS:
+            self._holders.popitem(last=False)
+
+
+def _bounded(table: OrderedDict[int, _T], key: int, value: _T) -> None:
+    table[key] = value
+    if len(table) > _REMEMBERED:
+        table.popitem(last=False)
+
+
+def _read_link(path: str) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115 - in the hot path
+    except OSError:
+        return ""

@@ -1,0 +1,225 @@
+"""`fwfeed watch`: foreign connections as they begin, each with who sends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fwfeed.cli.session import Session, write
+from fwfeed.errors import ExitCode, printable
+
+if TYPE_CHECKING:
+    from fwfeed.flow import Sender, Sent
+    from fwfeed.observe import Summary
+
+_GROUP = 243
+_DRAWN_SECONDS = 0.5
+_ROWS = 1000
+
+
+def watch(session: Session) -> int:
+    """Show flows until SIGTERM, SIGINT or SIGHUP comes."""
+    from fwfeed.observe import observe
+    from fwfeed.signals import handed_over
+
+    table = None if session.json or not sys.stdout.isatty() else _Table(sys.stdout.fileno())
+    show: Callable[[Sent], None]
+    if table is not None:
+        show = table.add
+    elif session.json:
+        show = _json
+    else:
+        show = _line
+    group = _group(session)
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        with handed_over(lambda _signal: _wake(writing)):
+            summary = observe(
+                group,
+                show,
+                stop=reading,
+                idle=table.draw if table is not None else write,
+                ready=lambda: session.tell(f"watching NFLOG group {group}"),
+            )
+    finally:
+        os.close(reading)
+        os.close(writing)
+        if table is not None:
+            table.end()
+    session.note(told(summary))
+    return ExitCode.DONE
+
+
+def _group(session: Session) -> int:
+    watching = getattr(session.config, "watch", None)
+    return int(getattr(watching, "group", None) or _GROUP)
+
+
+def _wake(descriptor: int) -> None:
+    with suppress(BlockingIOError):  # it is awake
+        os.write(descriptor, b"x")
+
+
+def told(summary: Summary) -> str:
+    """Return the closing remark."""
+    share = f" ({summary.attributed * 100 / summary.sent:.1f} %)" if summary.sent else ""
+    of = f"{summary.attributed:,} of {summary.sent:,} that left named{share}"
+    return f"watch: {summary.flows:,} flows, {of}, {summary.lost:,} lost"
+
+
+def _json(sent: Sent) -> None:
+    write(json.dumps(as_json(sent), ensure_ascii=False) + "\n")
+
+
+def _line(sent: Sent) -> None:
+    write(line(sent) + "\n")
+
+
+def as_json(sent: Sent) -> dict[str, Any]:
+    """Return a flow and its sender as one object; what is not known is null or empty."""
+    flow, sender = sent.flow, sent.sender
+    return {
+        "at": flow.at.isoformat(timespec="milliseconds"),
+        "direction": str(flow.direction),
+        "family": flow.family.value,
+        "protocol": flow.protocol,
+        "source": flow.source,
+        "source_port": flow.source_port,
+        "destination": flow.destination,
+        "destination_port": flow.destination_port,
+        "interface": flow.interface,
+        "uid": flow.uid,
+        "prefix": flow.prefix,
+        "known": str(sender.known),
+        "pid": sender.pid,
+        "executable": sender.executable,
+        "deleted": sender.deleted,
+        "command": sender.command,
+        "user": sender.user,
+        "unit": sender.unit,
+        "container": sender.container,
+        "started": None if sender.started is None else sender.started.isoformat(timespec="seconds"),
+        "parents": list(sender.parents),
+        "package": sender.package,
+        "suspects": list(sender.suspects),
+        "delay": None if sent.delay is None else round(sent.delay, 6),
+    }
+
+
+def line(sent: Sent) -> str:
+    """Return a flow and its sender as one line; what whoever attacks may choose is quoted."""
+    flow, sender = sent.flow, sent.sender
+    words = [
+        flow.at.astimezone().isoformat(timespec="milliseconds"),
+        str(flow.direction),
+        flow.protocol,
+        _end(flow.source, flow.source_port),
+        "->",
+        _end(flow.destination, flow.destination_port),
+        flow.interface,
+        *_who(sender),
+    ]
+    return printable(" ".join(words))
+
+
+def _who(sender: Sender) -> list[str]:
+    found: list[tuple[str, str]] = [
+        ("pid", "" if sender.pid is None else str(sender.pid)),
+        ("user", sender.user),
+        ("unit", sender.unit),
+        ("container", sender.container),
+        ("executable", sender.executable),
+    ]
+    words = [f"known={_quoted(str(sender.known))}", *(f"{name}={_quoted(text)}" for name, text in found if text)]
+    if sender.deleted:
+        words.append("deleted")
+    if sender.command:
+        words.append(f"command={_quoted(sender.command)}")
+    if sender.suspects:
+        words.append(f"suspects={_quoted(', '.join(sender.suspects))}")
+    return words
+
+
+def _quoted(text: str) -> str:
+    plain = text and all(character.isalnum() or character in "/._:@+-" for character in text)
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _end(address: str, port: int | None) -> str:
+    shown = f"[{address}]" if ":" in address and port is not None else address
+    return shown if port is None else f"{shown}:{port}"
+
+
+def _name(sender: Sender) -> str:
+    name = sender.executable.rpartition("/")[2] + (" (deleted)" if sender.deleted else "")
+    whose = [each for each in (sender.container, sender.unit, sender.user) if each]
+    if not name:
+        name = f"? {', '.join(sender.suspects)}".rstrip() if sender.suspects else f"? {sender.known}"
+    return f"{name} [{whose[0]}]" if whose else name
+
+
+@dataclass(slots=True)
+class _Row:
+    count: int
+    last: str
+    pid: str
+
+
+class _Table:
+    """What was seen, folded, the newest first; drawn anew at most twice a second."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._rows: OrderedDict[tuple[str, str, str, str], _Row] = OrderedDict()
+        self._flows = 0
+        self._changed = True
+        self._drawn = 0.0
+        write("\033[?1049h\033[?25l")  # a screen of its own, without a cursor
+
+    def add(self, sent: Sent) -> None:
+        """Take a flow in."""
+        flow, sender = sent.flow, sent.sender
+        key = str(flow.direction), flow.protocol, _end(flow.destination, flow.destination_port), _name(sender)
+        row = self._rows.setdefault(key, _Row(0, "", ""))
+        row.count += 1
+        row.last = f"{flow.at.astimezone():%H:%M:%S}"
+        row.pid = "" if sender.pid is None else str(sender.pid)
+        self._rows.move_to_end(key)
+        if len(self._rows) > _ROWS:
+            self._rows.popitem(last=False)
+        self._flows += 1
+        self._changed = True
+
+    def draw(self) -> None:
+        """Draw what has changed."""
+        if not self._changed or time.monotonic() - self._drawn < _DRAWN_SECONDS:
+            return
+        columns, height = shutil.get_terminal_size()
+        rows = list(reversed(self._rows.items()))[: max(height - 3, 1)]
+        width = max([11, *(len(destination) for (_way, _protocol, destination, _name), _row in rows)])
+        lines = [
+            f"fwfeed watch: {self._flows:,} foreign connections; Ctrl-C ends it",
+            f"{'LAST':<8} {'COUNT':>7} {'WAY':<9} {'PROTO':<6} {'DESTINATION':<{width}} {'PID':>7} WHO",
+        ]
+        for (way, protocol, destination, name), row in rows:
+            lines.append(
+                f"{row.last:<8} {row.count:>7,} {way:<9} {protocol:<6} {destination:<{width}} {row.pid:>7} {name}"
+            )
+        shown = "".join(f"{printable(each)[:columns]}\033[K\n" for each in lines)
+        write(f"\033[H{shown}\033[J")
+        write()
+        self._changed = False
+        self._drawn = time.monotonic()
+
+    def end(self) -> None:
+        """Give the terminal back."""
+        write("\033[?25h\033[?1049l")
+        write()
