@@ -24,6 +24,7 @@ CORE = (
     "prefixes",
     "delegation",
     "flow",
+    "tally",
     "model",
     "countries",
     "feeds",
@@ -38,6 +39,8 @@ CORE = (
     "nftrules",
     "checks",
     "lockout",
+    "traffic",
+    "preview",
     "report",
 )
 EDGES: Mapping[str, frozenset[str]] = {
@@ -51,8 +54,10 @@ EDGES: Mapping[str, frozenset[str]] = {
     "signals": frozenset(),
     "privileges": frozenset(),
     "proof": frozenset({"firewalld"}),
+    "ledger": frozenset({"store"}),
+    "names": frozenset(),
 }
-USE_CASES = ("refresh", "review", "apply", "query", "provenance")
+USE_CASES = ("refresh", "review", "apply", "query", "provenance", "reporting")
 TOP = ("daemon", "cli", "__main__")
 
 ALLOWED: Mapping[str, frozenset[str]] = {
