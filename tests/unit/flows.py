@@ -77,12 +77,16 @@ PROGRAMS: tuple[tuple[int, Sender, dict[str, Any]], ...] = (
     ),
     (
         30,
-        sender("/usr/sbin/chronyd", unit="chronyd.service", user="chrony", package="chrony-4.6", command="chronyd -F 2"),
+        sender(
+            "/usr/sbin/chronyd", unit="chronyd.service", user="chrony", package="chrony-4.6", command="chronyd -F 2"
+        ),
         {"uid": 995, "protocol": "UDP", "destination_port": 123},
     ),
     (
         30,
-        sender("/usr/sbin/unbound", unit="unbound.service", user="unbound", package="unbound-1.20", command="unbound -d"),
+        sender(
+            "/usr/sbin/unbound", unit="unbound.service", user="unbound", package="unbound-1.20", command="unbound -d"
+        ),
         {"uid": 994, "protocol": "UDP", "destination_port": 53},
     ),
     (
@@ -102,7 +106,11 @@ PROGRAMS: tuple[tuple[int, Sender, dict[str, Any]], ...] = (
         Sender(known=Known.SUSPECTS, suspects=("/usr/bin/nping (pid 4711)",)),
         {"uid": 0, "protocol": "ICMP", "destination_port": None},
     ),
-    (10, Sender(known=Known.NAMESPACE, container="nextcloud"), {"direction": Direction.FORWARDED, "source": "10.88.0.7"}),
+    (
+        10,
+        Sender(known=Known.NAMESPACE, container="nextcloud"),
+        {"direction": Direction.FORWARDED, "source": "10.88.0.7"},
+    ),
     (2, Sender(known=Known.NOT), {"uid": None, "destination": "2001:db8:2::53", "destination_port": 853}),
 )
 

@@ -89,8 +89,8 @@ def _body(traffic: Traffic) -> Iterator[str]:
     yield from chart(traffic)
     if traffic.countries:
         yield from country_bars(traffic)
-    yield from destinations(traffic.destinations, traffic.until, find=True)
     yield from activities(traffic.activities, traffic.until)
+    yield from destinations(traffic.destinations, traffic.until)
     if traffic.visitors:
         yield from destinations(traffic.visitors, traffic.until, came_in=True)
 
@@ -135,8 +135,7 @@ def _foot(traffic: Traffic, version: str) -> Iterator[str]:
     yield "</p>\n<table><tbody>\n"
     for source in traffic.sources:
         serial = "" if source.serial is None else f"serial {source.serial}"
-        yield (
-            f"<tr><td>{text(source.name)}</td><td>{serial}</td><td>&ndash; {source.end_date}</td>"
-            f'<td class="sum">sha256 {text(source.sha256)}</td></tr>\n'
-        )
+        until = both(f"to {source.end_date}", f"{source.end_date} まで")
+        yield f"<tr><td>{text(source.name)}</td><td>{serial}</td><td>{until}</td>"
+        yield f'<td class="sum">sha256 {text(source.sha256)}</td></tr>\n'
     yield f"</tbody></table>\n<p>fwfeed {text(version)}</p>\n</footer>\n"

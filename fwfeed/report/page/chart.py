@@ -105,7 +105,7 @@ def _days(bars: Sequence[Hour], step: int) -> Iterator[str]:
         at = 100 * index / len(bars)
         label = f"{bar.start:%H:%M}" if short and bar.start.hour else f"{bar.start:%m-%d}"
         yield f'<line x1="{at:.3f}%" x2="{at:.3f}%" y1="{_BASE}" y2="{_BASE + 8}"/>'
-        if at < 95:
+        if at < 94:
             yield f'<text x="{at:.3f}%" y="{_BASE + 22}">{label}</text>'
 
 

@@ -103,6 +103,9 @@ th[aria-sort="ascending"] button::after { content: "\\2191"; color: var(--known)
 th[aria-sort="descending"] button::after { content: "\\2193"; color: var(--known); }
 td { padding: 7px 10px; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
 tbody tr:hover td { background: var(--faint); }
+#programs td:nth-child(1) { min-width: 200px; }
+#programs td:nth-child(2) { min-width: 158px; }
+#programs td:nth-child(3) { min-width: 76px; }
 .n { text-align: right; }
 td.n { white-space: nowrap; }
 td small { display: block; color: var(--soft); font-size: 13px; line-height: 1.4; }
@@ -134,12 +137,12 @@ footer td.sum {
 }
 footer table { width: 100%; }
 
-@media (max-width: 1000px) {
+@media screen and (max-width: 1000px) {
   .figures { grid-template-columns: repeat(3, auto); row-gap: 14px; }
   .figures div:nth-child(3n + 1) { padding-left: 0; border-left: 0; }
   .countries { columns: 1; }
 }
-@media (max-width: 760px) {
+@media screen and (max-width: 760px) {
   main, header, footer { padding-left: 16px; padding-right: 16px; }
   header { padding-top: 22px; }
   h1 { font-size: 22px; }
@@ -147,7 +150,6 @@ footer table { width: 100%; }
   .figures div, .figures div:nth-child(3n + 1) { padding: 0 0 0 14px; border-left: 1px solid var(--line); }
   .figures div:nth-child(2n + 1) { padding-left: 0; border-left: 0; }
   .figures dd { font-size: 22px; }
-  .chart { height: 150px; }
   .countries li { grid-template-columns: 26px minmax(70px, 110px) 1fr 62px 48px; gap: 0 8px; }
   table.sortable, .sortable thead, .sortable tbody, .sortable tr, .sortable th, .sortable td { display: block; }
   table.sortable { background: none; }
@@ -164,7 +166,7 @@ footer table { width: 100%; }
   }
   .sortable tbody tr[hidden] { display: none; }
   .sortable tbody tr:hover td { background: none; }
-  .sortable td { border: 0; padding: 2px 0; }
+  .sortable td, #programs td { border: 0; padding: 2px 0; min-width: 0; }
   .sortable td.n { text-align: left; }
   .sortable td:not(.lead):not(.none) { display: grid; grid-template-columns: 92px minmax(0, 1fr); gap: 10px; }
   .sortable td:not(.lead):not(.none)::before { color: var(--soft); font-size: 13px; line-height: 1.7; }
@@ -226,13 +228,29 @@ footer table { width: 100%; }
   h2 { break-after: avoid; }
   .head { break-after: avoid; }
   thead th { position: static; }
-  thead button, td { padding: 3px 6px; }
-  .address, .file { font-size: 8.5pt; }
-  .command { font-size: 7.5pt; }
+  thead button, td { padding: 3px 5px; }
+  thead button { white-space: normal; overflow-wrap: anywhere; }
+  table.sortable { font-size: 8pt; table-layout: fixed; }
+  table.sortable small { font-size: 7.5pt; }
+  thead th { font-size: 8pt; }
+  td time { white-space: normal; }
+  #programs td:nth-child(n) { min-width: 0; }
+  #programs th:nth-child(1) { width: 29%; }
+  #programs th:nth-child(2) { width: 16%; }
+  #programs th:nth-child(4) { width: 18%; }
+  th.n { width: 9%; }
+  #destinations th.n, #visitors th.n { width: 10%; }
+  .mark { font-size: 7pt; line-height: 10pt; }
+  .countries { column-gap: 28px; }
+  .countries li { grid-template-columns: 22px minmax(60px, 96px) 1fr 46px 40px; gap: 0 6px; padding: 1px 0; }
+  .address, .file { font-size: 8pt; }
+  table.sortable .command { font-size: 7pt; }
   tr, .figures, .chart { break-inside: avoid; }
+  thead { display: table-header-group; }
   section { margin-top: 20px; }
   .figures { grid-template-columns: repeat(6, auto); }
-  .figures div { padding: 0 12px !important; }
+  .figures div { padding: 0 0 0 12px; }
+  .figures div:first-child { padding: 0; }
   .figures dd { font-size: 15pt; }
 }
 """

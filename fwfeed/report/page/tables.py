@@ -17,12 +17,10 @@ _Names = tuple[str, str]
 _NEW = f'<span class="mark">{both("new", "新規")}</span>'
 
 
-def destinations(
-    found: Sequence[Destination], until: datetime, *, find: bool = False, came_in: bool = False
-) -> Iterator[str]:
-    """Yield the table of destinations, or of who came in; with `find`, the box that filters all tables is above it."""
+def destinations(found: Sequence[Destination], until: datetime, *, came_in: bool = False) -> Iterator[str]:
+    """Yield the table of destinations, or of who came in."""
     title = ("Came in from", "着信元") if came_in else ("Destinations", "宛先")
-    yield _head(title, find=find)
+    yield _head(title)
     yield _start(
         "visitors" if came_in else "destinations",
         (
@@ -60,8 +58,8 @@ def destinations(
 
 
 def activities(found: Sequence[Activity], until: datetime) -> Iterator[str]:
-    """Yield the table of programs."""
-    yield _head(("Programs", "プログラム"))
+    """Yield the table of programs, and above it the box that filters all tables."""
+    yield _head(("Programs", "プログラム"), find=True)
     yield _start(
         "programs",
         (
@@ -89,9 +87,9 @@ def activities(found: Sequence[Activity], until: datetime) -> Iterator[str]:
         if each.suspects:
             yield f"<small>{both('could have been:', '候補:')} {text(each.suspects[:300])}</small>"
         yield f"</td><td>{_filled(program.unit)}</td><td>{_filled(user_text(each.doer))}</td><td><div>"
-        countries = ", ".join(code for code, _count in each.countries[:8])
-        targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:2])
-        others = len(each.endpoints) - 2
+        countries = ", ".join(code for code, _count in each.countries[:6]) + (" …" if len(each.countries) > 6 else "")
+        targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:1])
+        others = len(each.endpoints) - 1
         more = f" {_others(others)}" if others > 0 else ""
         yield f"{text(countries)}<small>{text(targets)}{more}</small></div></td>"
         yield number_cell(each.addresses) + number_cell(each.seen.count)
@@ -137,10 +135,12 @@ def _country(code: str) -> str:
 def _senders(each: Destination) -> str:
     doer = each.doers[0][0]
     program = doer.program
-    unit = f"<small>{text(program.unit)}</small>" if program.unit else ""
     others = len(each.doers) - 1
-    more = f"<small>{_others(others)}</small>" if others > 0 else ""
-    return f'<span class="file">{_file(doer)}</span>{unit}{more}'
+    below = [text(program.unit)] if program.unit else []
+    if others > 0:
+        below.append(_others(others))
+    small = f"<small>{', '.join(below)}</small>" if below else ""
+    return f'<span class="file">{_file(doer)}</span>{small}'
 
 
 def _others(number: int) -> str:
