@@ -218,7 +218,8 @@ class Ledger:
             self._connection.execute("DELETE FROM program WHERE id NOT IN (SELECT program FROM tally)")
             self._programs.clear()
         with _explained(self.file):
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            # a script is run to its end; by execute() the first would give back one page
+            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def _put(self, sums: Mapping[Key, Sum]) -> None:
         rows: dict[int, list[tuple[object, ...]]] = {}

@@ -105,7 +105,8 @@ td { padding: 7px 10px; border-bottom: 1px solid var(--line); vertical-align: to
 tbody tr:hover td { background: var(--faint); }
 #programs td:nth-child(1) { min-width: 200px; }
 #programs td:nth-child(2) { min-width: 158px; }
-#programs td:nth-child(3) { min-width: 76px; }
+#programs td:nth-child(3) { min-width: 88px; }
+#programs td:nth-child(4) { min-width: 190px; }
 .n { text-align: right; }
 td.n { white-space: nowrap; }
 td small { display: block; color: var(--soft); font-size: 13px; line-height: 1.4; }
@@ -235,9 +236,10 @@ footer table { width: 100%; }
   thead th { font-size: 8pt; }
   td time { white-space: normal; }
   #programs td:nth-child(n) { min-width: 0; }
-  #programs th:nth-child(1) { width: 29%; }
-  #programs th:nth-child(2) { width: 16%; }
-  #programs th:nth-child(4) { width: 18%; }
+  #programs th:nth-child(1) { width: 25%; }
+  #programs th:nth-child(2) { width: 15%; }
+  #programs th:nth-child(3) { width: 8%; }
+  #programs th:nth-child(4) { width: 16%; }
   th.n { width: 9%; }
   #destinations th.n, #visitors th.n { width: 10%; }
   .mark { font-size: 7pt; line-height: 10pt; }
