@@ -42,7 +42,8 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
     gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str]]()
     with _existing(state) as ledgers:
         for ledger in ledgers:
-            gathered, begins, lost = gather(ledger.select(start, now)), ledger.begins(), ledger.losses(start, now)
+            gathered = gather(ledger.totals(start, now), ledger.hours(start, now))
+            begins, lost = ledger.begins(), ledger.losses(start, now)
             before = _before(ledger, gathered, now - _DAY)
     places = _places(state, gathered, remarks)
     lore = Lore(
@@ -69,7 +70,7 @@ def preview(config: Config, *, now: datetime, since: timedelta) -> Preview:
     gathered, begins = Gathered(), None
     with _existing(state) as ledgers:
         for ledger in ledgers:
-            gathered, begins = gather(ledger.select(start, now)), ledger.begins()
+            gathered, begins = gather(ledger.totals(start, now)), ledger.begins()
     return preview_of(
         gathered,
         _places(state, gathered, remarks),

@@ -76,8 +76,8 @@ class Gathered:
         return {endpoint.foreign for endpoint, _doer in self.pairs if endpoint.foreign}
 
 
-def gather(tallies: Iterable[Tally]) -> Gathered:
-    """Fold tallies over their hours."""
+def gather(tallies: Iterable[Tally], hours: Iterable[tuple[datetime, Direction, Known, int]] = ()) -> Gathered:
+    """Fold tallies over their hours, and what each hour had by direction and how it is known who sent it."""
     gathered = Gathered()
     for tally in tallies:
         pair = (
@@ -88,8 +88,9 @@ def gather(tallies: Iterable[Tally]) -> Gathered:
         if mass is None:
             mass = gathered.pairs[pair] = Mass()
         mass.add(tally)
-        kind = 2 if tally.direction is Direction.IN else 0 if tally.program.known in _NAMED else 1
-        gathered.hours.setdefault(tally.hour, [0, 0, 0])[kind] += tally.number
+    for hour, direction, known, number in hours:
+        kind = 2 if direction is Direction.IN else 0 if known in _NAMED else 1
+        gathered.hours.setdefault(hour, [0, 0, 0])[kind] += number
     return gathered
 
 

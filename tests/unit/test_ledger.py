@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,13 +35,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "state/ledger.sqlite"
 
 
+def opened(file: Path, **bounds: Any) -> Ledger:
+    return Ledger.open(file, clock=lambda: NOW, **bounds)
+
+
 def rows(ledger: Ledger) -> list[Tally]:
     return list(ledger.select(LONG_AGO, NOW + timedelta(days=1)))
 
 
 def test_flows_that_are_alike_are_counted_together(file: Path) -> None:
     hour = NOW.replace(minute=0, second=0)
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record([sent(at=hour + timedelta(minutes=minute), source_port=40000 + minute) for minute in (5, 3, 9)])
         ledger.record([sent(at=hour + timedelta(minutes=1)), sent(at=hour - timedelta(minutes=1))])
         earlier, later = rows(ledger)
@@ -68,21 +73,21 @@ def test_flows_that_are_alike_are_counted_together(file: Path) -> None:
     ],
 )
 def test_flows_that_differ_in_what_matters_are_not(other: Sent, file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record([sent(), other])
         assert len(rows(ledger)) == 2
 
 
 def test_what_came_in_is_counted_by_where_it_came_from(file: Path) -> None:
     coming = [sent(direction=Direction.IN, source="203.0.113.9", destination="198.51.100.1", destination_port=22)]
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record(coming)
         (row,) = rows(ledger)
     assert (row.foreign, row.port, row.origin) == ("203.0.113.9", 22, "")
 
 
 def test_forwarded_flows_are_told_apart_by_where_they_come_from(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record([sent(direction=Direction.FORWARDED, source=f"10.88.0.{end}") for end in (2, 3, 3)])
         assert sorted((row.origin, row.number) for row in rows(ledger)) == [("10.88.0.2", 1), ("10.88.0.3", 2)]
 
@@ -115,7 +120,7 @@ def test_it_counts_as_one_who_counts_on_fingers(batches: list[list[Sent]]) -> No
     flows = [each for batch in batches for each in batch]
     connection_file = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / f"fwfeed-ledger-{os.getpid()}.sqlite"
     try:
-        with Ledger.open(connection_file) as ledger:
+        with opened(connection_file) as ledger:
             for batch in batches:
                 ledger.record(batch)
             found = rows(ledger)
@@ -146,9 +151,9 @@ def test_a_log_that_is_imported_twice_is_counted_once(file: Path) -> None:
     def behind(position: str | None) -> list[tuple[Sent, str]]:
         return log if position is None else log[[each for _sent, each in log].index(position) + 1 :]
 
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         assert import_flows(ledger, behind(ledger.cursor("journal")), "journal") == 300
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         assert ledger.cursor("journal") == "s=001"
         assert ledger.cursor("other") is None
         assert import_flows(ledger, behind(ledger.cursor("journal")), "journal") == 0
@@ -163,7 +168,7 @@ def test_an_import_that_is_cut_off_goes_on_where_it_was(file: Path, monkeypatch:
         yield from log[:37]
         raise KeyboardInterrupt
 
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         with pytest.raises(KeyboardInterrupt):
             import_flows(ledger, breaking(), "journal")  # type: ignore[arg-type]
         position = ledger.cursor("journal")
@@ -174,7 +179,7 @@ def test_an_import_that_is_cut_off_goes_on_where_it_was(file: Path, monkeypatch:
 
 
 def test_what_was_watched_is_not_counted_again_from_the_log(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.watched(NOW - timedelta(minutes=30), NOW - timedelta(minutes=20))
         ledger.watched(NOW - timedelta(minutes=30), NOW - timedelta(minutes=10))
         log = [(sent(at=NOW - timedelta(minutes=minute)), str(minute)) for minute in range(40, 0, -1)]
@@ -182,7 +187,7 @@ def test_what_was_watched_is_not_counted_again_from_the_log(file: Path) -> None:
 
 
 def test_lost_events_are_counted_by_the_hour(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.lost(3, NOW)
         ledger.lost(4, NOW)
         ledger.lost(5, NOW - timedelta(hours=2))
@@ -192,7 +197,7 @@ def test_lost_events_are_counted_by_the_hour(file: Path) -> None:
 
 
 def test_only_the_hours_asked_for_are_selected(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record([sent(at=NOW - timedelta(hours=back)) for back in range(10)])
         chosen = list(ledger.select(NOW - timedelta(hours=3), NOW - timedelta(hours=1)))
         assert [(NOW.hour - row.hour.hour) for row in chosen] == [3, 2, 1]
@@ -224,7 +229,7 @@ def test_what_was_committed_outlives_kill_9_in_mid_write(milliseconds: int, file
         process.send_signal(signal.SIGKILL)
         said = [int(line) for line in process.stdout.read().splitlines() if line.isdecimal()]
     committed = said[-1] if said else 20
-    with Ledger.open(file, keep=timedelta(days=40000)) as ledger:
+    with opened(file, keep=timedelta(days=40000)) as ledger:
         # whole transactions: 50 flows and the cursor, and at least all that were said to be done
         last = int(ledger.cursor("number") or -1)
         assert last >= committed - 1
@@ -235,7 +240,7 @@ def test_what_was_committed_outlives_kill_9_in_mid_write(milliseconds: int, file
 
 
 def test_whoever_fails_in_mid_record_leaves_nothing(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         with pytest.raises(FwfeedError):
             ledger.record([sent()], cursors={"journal": object()})  # type: ignore[dict-item]
         assert rows(ledger) == []
@@ -244,7 +249,7 @@ def test_whoever_fails_in_mid_record_leaves_nothing(file: Path) -> None:
 
 
 def test_what_is_old_is_forgotten(file: Path) -> None:
-    with Ledger.open(file, keep=timedelta(days=3)) as ledger:
+    with opened(file, keep=timedelta(days=3)) as ledger:
         ledger.record([sent(sender(f"/usr/bin/{days}"), at=NOW - timedelta(days=days)) for days in range(6)])
         ledger.lost(1, NOW - timedelta(days=5))
         ledger.prune(NOW)
@@ -256,7 +261,7 @@ def test_rows_are_bounded_and_the_oldest_hours_go_first(file: Path) -> None:
     flows = [
         sent(at=NOW - timedelta(hours=hour), destination=f"203.0.113.{end}") for hour in range(50) for end in range(20)
     ]
-    with Ledger.open(file, rows=400, hour_rows=30) as ledger:
+    with opened(file, rows=400, hour_rows=30) as ledger:
         ledger.record(flows)
         ledger.prune(NOW)
         kept = rows(ledger)
@@ -267,7 +272,7 @@ def test_rows_are_bounded_and_the_oldest_hours_go_first(file: Path) -> None:
 
 
 def test_bytes_are_bounded(file: Path) -> None:
-    with Ledger.open(file, size=1 << 20, hour_rows=100) as ledger:
+    with opened(file, size=1 << 20, hour_rows=100) as ledger:
         for hour in range(60):
             ledger.record(
                 [
@@ -281,7 +286,7 @@ def test_bytes_are_bounded(file: Path) -> None:
 
 
 def test_a_scan_does_not_push_out_what_was_before_it(file: Path) -> None:
-    with Ledger.open(file, rows=500, hour_rows=100) as ledger:
+    with opened(file, rows=500, hour_rows=100) as ledger:
         ledger.record([sent(at=NOW - timedelta(hours=5))])
         for start in range(0, 3000, 500):
             ledger.record([sent(destination_port=port) for port in range(start, start + 500)])
@@ -298,7 +303,7 @@ def test_a_scan_does_not_push_out_what_was_before_it(file: Path) -> None:
 
 def test_who_pretends_to_be_many_programs_becomes_nobody(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fwfeed.ledger.PROGRAMS", 10)
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record([sent(sender(f"/tmp/{number}")) for number in range(30)])
         found = rows(ledger)
     assert len(found) == 11
@@ -307,7 +312,7 @@ def test_who_pretends_to_be_many_programs_becomes_nobody(file: Path, monkeypatch
 
 def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
     names = ("\udce3\udc81", "a\0b", "' OR 1=1; --", "日本", "y" * 100_000)
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         for name in names:
             ledger.record([sent(sender(f"/tmp/{name}", command=name, unit=name))])
         found = rows(ledger)
@@ -317,7 +322,7 @@ def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
 
 
 def test_two_can_write_side_by_side(file: Path) -> None:
-    with Ledger.open(file) as one, Ledger.open(file) as other:
+    with opened(file) as one, opened(file) as other:
         one.record([sent(sender("/usr/bin/old"), at=NOW - timedelta(days=80)), sent()])
         other.record([sent()])
         other.prune(NOW + timedelta(days=30))  # forgets a program that the other one has a number of
@@ -329,7 +334,7 @@ def test_two_can_write_side_by_side(file: Path) -> None:
 
 
 def test_only_its_owner_reads_it(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record([sent()])
         modes = {stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
     assert modes == {0o600}
@@ -345,51 +350,51 @@ def test_a_damaged_one_is_told_with_the_way_out_and_left_alone(raw: bytes, file:
     file.parent.mkdir()
     file.write_bytes(raw)
     with pytest.raises(FwfeedError, match=r"ledger\.sqlite: damaged") as caught:
-        Ledger.open(file)
+        opened(file)
     assert "move it aside" in caught.value.way_out
     assert file.read_bytes() == raw
 
 
 def test_damage_further_in_is_told_too(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record(week(3000))
     raw = bytearray(file.read_bytes())
     raw[4096 * 8 :] = b"\xee" * (len(raw) - 4096 * 8)
     file.write_bytes(raw)
-    with Ledger.open(file) as ledger, pytest.raises(FwfeedError, match="damaged"):
+    with opened(file) as ledger, pytest.raises(FwfeedError, match="damaged"):
         rows(ledger)
 
 
 def test_values_that_fwfeed_does_not_write_are_damage(file: Path) -> None:
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         ledger.record([sent()])
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE tally SET direction = 'sideways'")
     connection.close()
-    with Ledger.open(file) as ledger, pytest.raises(FwfeedError, match="damaged: 'sideways'"):
+    with opened(file) as ledger, pytest.raises(FwfeedError, match="damaged: 'sideways'"):
         rows(ledger)
 
 
 def test_one_of_another_version_is_refused(file: Path) -> None:
-    Ledger.open(file).close()
+    opened(file).close()
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA user_version = 9")
     connection.close()
     with pytest.raises(FwfeedError, match="another version"):
-        Ledger.open(file)
+        opened(file)
 
 
 def test_a_link_in_its_place_is_refused(file: Path, tmp_path: Path) -> None:
     file.parent.mkdir()
     file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FwfeedError, match="cannot write"):
-        Ledger.open(file)
+        opened(file)
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_one_that_somebody_else_holds_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fwfeed.ledger._BUSY_SECONDS", 0.1)
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(FwfeedError, match="in use by somebody else"):
@@ -404,7 +409,7 @@ def test_what_was_seen_before_is_known(file: Path) -> None:
     def seen(ledger: Ledger, when: datetime) -> Sequence[tuple[str, str, str]]:
         return sorted(ledger.seen_before(when))
 
-    with Ledger.open(file) as ledger:
+    with opened(file) as ledger:
         assert ledger.begins() is None
         ledger.record([sent(at=NOW - timedelta(hours=30)), sent(at=NOW, destination="203.0.113.7")])
         assert ledger.begins() == NOW - timedelta(hours=30)

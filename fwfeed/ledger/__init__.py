@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
-from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known, Sent
+from fwfeed.ledger.schema import (
+    FIND,
+    HAS,
+    HOURS,
+    INSERT,
+    PUT,
+    SELECT,
+    TOTALS,
+    behind,
+    cut,
+    explained,
+    prepare,
+    tallies,
+)
 from fwfeed.store import files
 from fwfeed.tally import HOUR, NO_PORT, NO_USER, NOBODY, Key, Program, Sum, Tally, fold, milliseconds, moment
 
@@ -28,39 +41,11 @@ SIZE = 256 << 20
 HOUR_ROWS = 5_000
 PROGRAMS = 20_000
 
-_VERSION = 1
 _BUSY_SECONDS = 10
 _BATCH = 5_000
 _PRUNE_EVERY = 10_000  # rows written: to count them all takes as long as to write some hundreds
 _PRUNE_AFTER = timedelta(hours=6)
-_LONGEST = 400
 _MODE = 0o600
-
-_SCHEMA = """
-CREATE TABLE program (id INTEGER PRIMARY KEY, executable TEXT, deleted INTEGER, unit TEXT, uid INTEGER, user TEXT,
-    container TEXT, known TEXT, package TEXT,
-    UNIQUE (executable, deleted, unit, uid, user, container, known, package)) STRICT;
-CREATE TABLE tally (hour INTEGER, address TEXT, port INTEGER, protocol TEXT, direction TEXT, origin TEXT,
-    program INTEGER, command TEXT, suspects TEXT, count INTEGER, first INTEGER, last INTEGER,
-    PRIMARY KEY (hour, address, port, protocol, direction, origin, program)) STRICT, WITHOUT ROWID;
-CREATE TABLE lost (hour INTEGER PRIMARY KEY, count INTEGER) STRICT;
-CREATE TABLE watched (first INTEGER PRIMARY KEY, last INTEGER) STRICT;
-CREATE TABLE cursor (name TEXT PRIMARY KEY, position TEXT) STRICT, WITHOUT ROWID;
-"""
-_PUT = """
-INSERT INTO tally VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET count = count + excluded.count, first = min(first, excluded.first),
-    last = max(last, excluded.last)
-"""
-_HAS = """
-SELECT 1 FROM tally WHERE hour = ? AND address = ? AND port = ? AND protocol = ? AND direction = ? AND origin = ?
-    AND program = ?
-"""
-_SELECT = """
-SELECT hour, address, port, protocol, direction, origin, tally.program, command, suspects, count, first, last,
-    executable, deleted, unit, uid, user, container, known, package
-FROM tally LEFT JOIN program ON id = tally.program WHERE hour >= ? AND hour < ? ORDER BY hour
-"""
 
 
 def path(state: Path) -> Path:
@@ -68,40 +53,55 @@ def path(state: Path) -> Path:
     return state / NAME
 
 
+class Bounds(NamedTuple):
+    """How much is kept."""
+
+    keep: timedelta
+    rows: int
+    size: int
+    hour_rows: int
+
+
 class Ledger:
     """An open ledger; `open` makes one. It is a context manager, and for one thread."""
 
     def __init__(
-        self, file: Path, connection: sqlite3.Connection, keep: timedelta, rows: int, size: int, hour_rows: int
+        self, file: Path, connection: sqlite3.Connection, bounds: Bounds, clock: Callable[[], datetime]
     ) -> None:
         self.file = file
         self._connection = connection
-        self._keep = keep
-        self._rows = rows
-        self._size = size
-        self._hour_rows = hour_rows
+        self._bounds = bounds
+        self._clock = clock
         self._programs: dict[Program, int] = {}
         self._filled: dict[int, int] = {}  # hour: rows it has at most
         self._written = 0
+        self._most = 0
         self._pruned = datetime.min.replace(tzinfo=UTC)
         self._seen = -1
 
     @classmethod
     def open(
-        cls, file: Path, *, keep: timedelta = KEEP, rows: int = ROWS, size: int = SIZE, hour_rows: int = HOUR_ROWS
+        cls,
+        file: Path,
+        *,
+        keep: timedelta = KEEP,
+        rows: int = ROWS,
+        size: int = SIZE,
+        hour_rows: int = HOUR_ROWS,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Self:
         """Open a ledger, made if it is not there. Raises FwfeedError where it is damaged or cannot be written."""
         files.make_folder(file.parent)
         with files.explained("write", file):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
-        with _explained(file):
+        with explained(file):
             connection = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None)
             try:
-                _prepare(file, connection)
+                prepare(file, connection)
             except BaseException:
                 connection.close()
                 raise
-        return cls(file, connection, keep, rows, size, hour_rows)
+        return cls(file, connection, Bounds(keep, rows, size, hour_rows), clock)
 
     @classmethod
     def find(cls, file: Path) -> Self | None:
@@ -127,13 +127,13 @@ class Ledger:
             for name, position in (cursors or {}).items():
                 self._connection.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (name, position))
         self._written += len(sums)
-        now = datetime.now(UTC)  # not the flows' own time: a log of the future would have all forgotten
-        if self._written >= _PRUNE_EVERY or now - self._pruned > _PRUNE_AFTER:
+        now = self._clock()  # not the flows' own time: a log of the future would have all forgotten
+        if now - self._pruned > _PRUNE_AFTER or (self._written >= _PRUNE_EVERY and self._may_be_too_large()):
             self.prune(now)
 
     def cursor(self, name: str) -> str | None:
         """Return how far a source was read."""
-        with _explained(self.file):
+        with explained(self.file):
             row = self._connection.execute("SELECT position FROM cursor WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -159,38 +159,32 @@ class Ledger:
 
     def select(self, since: datetime, until: datetime) -> Iterator[Tally]:
         """Yield the tallies of the hours from that of `since` on, to that of `until`, in order."""
-        programs: dict[int, Program] = {}
-        with _explained(self.file):
-            for row in self._connection.execute(_SELECT, (milliseconds(since) // HOUR, _behind(until))):
-                hour, address, port, protocol, direction, origin, key, command, suspects, count, first, last = row[:12]
-                program = programs.get(key)
-                if program is None:
-                    program = programs[key] = _program(row[12:])
-                yield Tally(
-                    moment(hour * HOUR),
-                    address,
-                    None if port == NO_PORT else port,
-                    protocol,
-                    Direction(direction),
-                    origin,
-                    program,
-                    command,
-                    suspects,
-                    count,
-                    moment(first),
-                    moment(last),
-                )
+        with explained(self.file):
+            yield from tallies(self._connection.execute(SELECT, (milliseconds(since) // HOUR, behind(until))))
+
+    def totals(self, since: datetime, until: datetime) -> Iterator[Tally]:
+        """Yield what `select` does, folded over the hours; `hour` is the first."""
+        with explained(self.file):
+            yield from tallies(self._connection.execute(TOTALS, (milliseconds(since) // HOUR, behind(until))))
+
+    def hours(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, Direction, Known, int]]:
+        """Yield how many flows an hour had, by their direction and how it is known who sent them."""
+        with explained(self.file):
+            for hour, direction, known, count in self._connection.execute(
+                HOURS, (milliseconds(since) // HOUR, behind(until))
+            ):
+                yield moment(hour * HOUR), Direction(direction), Known(known or Known.NOT), count
 
     def losses(self, since: datetime, until: datetime) -> dict[datetime, int]:
         """Return how many events were lost, by the hour."""
-        with _explained(self.file):
+        with explained(self.file):
             query = "SELECT hour, count FROM lost WHERE hour >= ? AND hour < ? ORDER BY hour"
-            rows = self._connection.execute(query, (milliseconds(since) // HOUR, _behind(until)))
+            rows = self._connection.execute(query, (milliseconds(since) // HOUR, behind(until)))
             return {moment(hour * HOUR): count for hour, count in rows}
 
     def begins(self) -> datetime | None:
         """Return when the first flow of all was seen."""
-        with _explained(self.file):
+        with explained(self.file):
             (first,) = self._connection.execute("SELECT min(first) FROM tally").fetchone()
         return None if first is None else moment(first)
 
@@ -198,13 +192,13 @@ class Ledger:
         """Yield the address, executable and unit of all that was seen before a moment."""
         query = """SELECT DISTINCT address, executable, unit FROM tally LEFT JOIN program ON id = tally.program
             WHERE hour <= ? AND first < ?"""
-        with _explained(self.file):
+        with explained(self.file):
             kept = milliseconds(when)
             yield from self._connection.execute(query, (kept // HOUR, kept))
 
     def spans(self) -> list[tuple[int, int]]:
         """Return when it was watched, in milliseconds."""
-        with _explained(self.file):
+        with explained(self.file):
             return self._connection.execute("SELECT first, last FROM watched ORDER BY first").fetchall()
 
     def prune(self, now: datetime) -> None:
@@ -212,26 +206,28 @@ class Ledger:
         self._written = 0
         self._pruned = now
         with self._writing():
-            self._forget(milliseconds(now - self._keep) // HOUR)
+            before = self._connection.total_changes
+            self._forget(milliseconds(now - self._bounds.keep) // HOUR)
             while self._is_too_large():
                 self._forget(self._middle())
-            self._connection.execute("DELETE FROM program WHERE id NOT IN (SELECT program FROM tally)")
-            self._programs.clear()
-        with _explained(self.file):
+            if self._connection.total_changes > before:
+                self._connection.execute("DELETE FROM program WHERE id NOT IN (SELECT program FROM tally)")
+                self._programs.clear()
+        with explained(self.file):
             # a script is run to its end; by execute() the first would give back one page
             self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def _put(self, sums: Mapping[Key, Sum]) -> None:
         rows: dict[int, list[tuple[object, ...]]] = {}
         for key, each in sums.items():
-            row = (*map(_cut, key[:6]), self._number(key.program), _cut(each.command), _cut(each.suspects))
+            row = (*map(cut, key[:6]), self._number(key.program), cut(each.command), cut(each.suspects))
             rows.setdefault(key.hour, []).append((*row, each.count, each.first, each.last))
         for hour, added in rows.items():
-            self._connection.executemany(_PUT, self._within_bounds(hour, added))
+            self._connection.executemany(PUT, self._within_bounds(hour, added))
 
     def _within_bounds(self, hour: int, rows: list[tuple[object, ...]]) -> Iterable[tuple[object, ...]]:
         """Return the rows as they are, or, where an hour has no room, some of them as part of a sum."""
-        if self._filled.get(hour, self._hour_rows) + len(rows) <= self._hour_rows:
+        if self._filled.get(hour, self._bounds.hour_rows) + len(rows) <= self._bounds.hour_rows:
             self._filled[hour] += len(rows)
             return rows
         query = "SELECT count(*) FROM tally WHERE hour = ?"
@@ -239,38 +235,34 @@ class Ledger:
         if len(self._filled) > 1000:
             self._filled.clear()
         self._filled[hour] = there + len(rows)
-        if there + len(rows) <= self._hour_rows:
+        if there + len(rows) <= self._bounds.hour_rows:
             return rows
-        room = max(0, self._hour_rows - there)
+        room = max(0, self._bounds.hour_rows - there)
         placed = []
         for row in rows:
-            if self._connection.execute(_HAS, row[:7]).fetchone():
+            if self._connection.execute(HAS, row[:7]).fetchone():
                 placed.append(row)
             elif room:
                 room -= 1
                 placed.append(row)
             else:
                 placed.append((hour, "", NO_PORT, *row[3:5], "", row[6], "", "", *row[9:]))
-        self._filled[hour] = self._hour_rows
+        self._filled[hour] = self._bounds.hour_rows
         return placed
 
     def _number(self, program: Program) -> int:
         number = self._programs.get(program)
         if number is not None:
             return number
-        kept = (*(_cut(each) for each in program[:3]), NO_USER if program.uid is None else program.uid)
-        kept = (*kept, *(_cut(each) for each in program[4:]))
-        query = """SELECT id FROM program WHERE executable = ? AND deleted = ? AND unit = ? AND uid = ? AND user = ?
-            AND container = ? AND known = ? AND package = ?"""
-        row = self._connection.execute(query, kept).fetchone()
+        kept = (*(cut(each) for each in program[:3]), NO_USER if program.uid is None else program.uid)
+        kept = (*kept, *(cut(each) for each in program[4:]))
+        row = self._connection.execute(FIND, kept).fetchone()
         if row is None and program != NOBODY:
             (there,) = self._connection.execute("SELECT count(*) FROM program").fetchone()
             if there >= PROGRAMS:
                 return self._number(NOBODY)
         if row is None:
-            names = "executable, deleted, unit, uid, user, container, known, package"
-            insert = f"INSERT INTO program ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"  # noqa: S608 - constants
-            row = self._connection.execute(insert, kept).fetchone()
+            row = self._connection.execute(INSERT, kept).fetchone()
         self._programs[program] = int(row[0])
         return int(row[0])
 
@@ -279,14 +271,25 @@ class Ledger:
             self._connection.execute(f"DELETE FROM {table} WHERE hour < ?", (hour,))  # noqa: S608 - one of two constants
         self._connection.execute("DELETE FROM watched WHERE last < ?", (hour * HOUR,))
 
-    def _is_too_large(self) -> bool:
-        (rows,) = self._connection.execute("SELECT count(*) FROM tally").fetchone()
+    def _may_be_too_large(self) -> bool:
+        """Return whether it could be: how many rows there are takes long to ask."""
+        self._most += self._written
+        self._written = 0
+        return self._most > self._bounds.rows or self._bytes() > self._bounds.size
+
+    def _bytes(self) -> int:
         pages, free, size = (
             self._connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
         )
+        return int((pages - free) * size)
+
+    def _is_too_large(self) -> bool:
+        (self._most,) = self._connection.execute("SELECT count(*) FROM tally").fetchone()
         # at least the newest hour stays
-        return bool(rows > self._hour_rows and (rows > self._rows or (pages - free) * size > self._size))
+        return self._most > self._bounds.hour_rows and (
+            self._most > self._bounds.rows or self._bytes() > self._bounds.size
+        )
 
     def _middle(self) -> int:
         """Return the hour before which there is a twentieth of the rows, or the second hour."""
@@ -297,7 +300,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with _explained(self.file):
+        with explained(self.file):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 (version,) = self._connection.execute("PRAGMA data_version").fetchone()
@@ -332,70 +335,3 @@ def import_flows(ledger: Ledger, flows: Iterable[tuple[Sent, str]], name: str) -
 
 def _within(spans: Sequence[tuple[int, int]], kept: int) -> bool:
     return any(first <= kept <= last for first, last in spans)
-
-
-def _behind(until: datetime) -> int:
-    return -(-milliseconds(until) // HOUR)
-
-
-def _prepare(file: Path, connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in {0, _VERSION}:
-        raise FwfeedError(f"{file}: a ledger of another version of fwfeed ({version})", _way_out(file))
-    if version == 0:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
-    if version == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:  # nobody else made it meanwhile
-            for statement in _SCHEMA.split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("COMMIT")
-
-
-def _program(row: Sequence[object]) -> Program:
-    executable, deleted, unit, uid, user, container, known, package = row
-    if executable is None:
-        return NOBODY
-    return Program(
-        str(executable),
-        bool(deleted),
-        str(unit),
-        None if uid == NO_USER else int(str(uid)),
-        str(user),
-        str(container),
-        Known(str(known)),
-        str(package),
-    )
-
-
-def _cut(value: object) -> object:
-    """Bound a text, and make it one that SQLite takes: a name in Python can have halves of surrogate pairs."""
-    if not isinstance(value, str):
-        return value
-    cut = value if len(value) <= _LONGEST else value[: _LONGEST - 3] + "..."
-    return cut if cut.isascii() else cut.encode(errors="backslashreplace").decode()
-
-
-@contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """Turn what SQLite says into a FwfeedError."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise FwfeedError(f"{file}: in use by somebody else", "try again") from error
-        if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-            raise FwfeedError(f"cannot write {file}: {error}", "check the folder's rights and free space") from error
-        raise FwfeedError(f"{file}: damaged: {error}", _way_out(file)) from error
-    except (ValueError, TypeError, OverflowError) as error:
-        raise FwfeedError(f"{file}: damaged: {error}", _way_out(file)) from error
-
-
-def _way_out(file: Path) -> str:
-    return f"move it aside (a new one is begun then): for f in {file}*; do mv $f /root/; done"
