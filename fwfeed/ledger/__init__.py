@@ -220,8 +220,22 @@ class Ledger:
     def _put(self, sums: Mapping[Key, Sum]) -> None:
         rows: dict[int, list[tuple[object, ...]]] = {}
         for key, each in sums.items():
-            row = (*map(cut, key[:6]), self._number(key.program), cut(each.command), cut(each.suspects))
-            rows.setdefault(key.hour, []).append((*row, each.count, each.first, each.last))
+            rows.setdefault(key.hour, []).append(
+                (
+                    key.hour,
+                    cut(key.foreign),
+                    key.port,
+                    cut(key.protocol),
+                    key.direction.value,
+                    cut(key.origin),
+                    self._number(key.program),
+                    cut(each.command),
+                    cut(each.suspects),
+                    each.count,
+                    each.first,
+                    each.last,
+                )
+            )
         for hour, added in rows.items():
             self._connection.executemany(PUT, self._within_bounds(hour, added))
 
@@ -327,7 +341,7 @@ def import_flows(ledger: Ledger, flows: Iterable[tuple[Sent, str]], name: str) -
     number = 0
     stream = iter(flows)
     while batch := list(islice(stream, _BATCH)):
-        news = [sent for sent, _position in batch if not _within(spans, milliseconds(sent.flow.at))]
+        news = [sent for sent, _position in batch if not spans or not _within(spans, milliseconds(sent.flow.at))]
         ledger.record(news, cursors={name: batch[-1][1]})
         number += len(news)
     return number

@@ -152,6 +152,8 @@ footer table { width: 100%; }
   .figures div:nth-child(2n + 1) { padding-left: 0; border-left: 0; }
   .figures dd { font-size: 22px; }
   .countries li { grid-template-columns: 26px minmax(70px, 110px) 1fr 62px 48px; gap: 0 8px; }
+}
+@media screen and (max-width: 1080px) {
   table.sortable, .sortable thead, .sortable tbody, .sortable tr, .sortable th, .sortable td { display: block; }
   table.sortable { background: none; }
   .sortable thead tr { display: flex; flex-wrap: wrap; gap: 6px; padding-bottom: 10px; }
@@ -163,7 +165,10 @@ footer table { width: 100%; }
     border-color: var(--known);
   }
   .sortable tbody tr {
-    padding: 9px 12px; margin-bottom: 8px; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px;
+    padding: 9px 12px; background: var(--sheet); border: 1px solid var(--line); border-radius: 8px;
+  }
+  .sortable tbody {
+    display: grid; grid-template-columns: repeat(auto-fill, minmax(min(310px, 100%), 1fr)); gap: 8px;
   }
   .sortable tbody tr[hidden] { display: none; }
   .sortable tbody tr:hover td { background: none; }
