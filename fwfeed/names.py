@@ -19,7 +19,7 @@ def reverse(addresses: Iterable[str], seconds: float) -> dict[str, str]:
     Whoever holds an address chooses its name: what no host can be called is left out.
     """
     asked: queue.SimpleQueue[str] = queue.SimpleQueue()
-    waiting = set(addresses)
+    waiting = dict.fromkeys(addresses)  # in order: what comes first is asked for first
     for address in waiting:
         asked.put(address)
     answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
@@ -33,7 +33,7 @@ def reverse(addresses: Iterable[str], seconds: float) -> dict[str, str]:
             address, name = answers.get(timeout=left)
         except queue.Empty:
             break
-        waiting.discard(address)
+        waiting.pop(address, None)
         if _HOST.fullmatch(name):
             found[address] = name.rstrip(".")
     return found

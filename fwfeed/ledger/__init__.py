@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -42,7 +41,6 @@ HOUR_ROWS = 5_000
 PROGRAMS = 20_000
 
 _BUSY_SECONDS = 10
-_BATCH = 5_000
 _PRUNE_EVERY = 10_000  # rows written: to count them all takes as long as to write some hundreds
 _PRUNE_AFTER = timedelta(hours=6)
 _MODE = 0o600
@@ -330,22 +328,3 @@ class Ledger:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-
-
-def import_flows(ledger: Ledger, flows: Iterable[tuple[Sent, str]], name: str) -> int:
-    """Count what a log tells, each flow with the position behind it; return how many there were.
-
-    What was watched as it happened is counted already. After it was cut off, the next import goes on at `cursor(name)`.
-    """
-    spans = ledger.spans()
-    number = 0
-    stream = iter(flows)
-    while batch := list(islice(stream, _BATCH)):
-        news = [sent for sent, _position in batch if not spans or not _within(spans, milliseconds(sent.flow.at))]
-        ledger.record(news, cursors={name: batch[-1][1]})
-        number += len(news)
-    return number
-
-
-def _within(spans: Sequence[tuple[int, int]], kept: int) -> bool:
-    return any(first <= kept <= last for first, last in spans)

@@ -76,7 +76,8 @@ def naive() -> None:
 def whole() -> None:
     """Count them in a ledger, and make the report of it as text and as a page."""
     from fwfeed.config import Config, PathsConfig
-    from fwfeed.ledger import Ledger, import_flows, path
+    from fwfeed.ledger import Ledger, path
+    from fwfeed.ledger.importing import import_flows
     from fwfeed.report.page import page
     from fwfeed.report.traffic import traffic_lines
     from fwfeed.reporting import report

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known, Sender, Sent
-from fwfeed.ledger import Ledger, import_flows
+from fwfeed.ledger import Ledger
+from fwfeed.ledger.importing import import_flows
 from fwfeed.tally import NOBODY, Tally
 from tests.unit.builders import CHECKOUT
 from tests.unit.flows import NOW, sender, sent, week
@@ -161,7 +162,7 @@ def test_a_log_that_is_imported_twice_is_counted_once(file: Path) -> None:
 
 
 def test_an_import_that_is_cut_off_goes_on_where_it_was(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fwfeed.ledger._BATCH", 10)
+    monkeypatch.setattr("fwfeed.ledger.importing._BATCH", 10)
     log = [(sent(at=NOW - timedelta(minutes=100 - at)), str(at)) for at in range(100)]
 
     def breaking() -> object:
