@@ -6,6 +6,7 @@ READY := .venv/.ready
 DEMO := build/demo/fwfeed.toml
 LAB := build/lab/.ready-$(shell id -u)
 MACHINES ?= /var/cache/fwfeed-e2e
+BROWSER := build/browser/.ready-$(shell id -u)
 PACKAGING := build/packaging/.ready-$(shell id -u)
 # Where packages and repository go.
 PACKAGES ?= build/rpm
@@ -24,7 +25,7 @@ demo: $(READY) $(DEMO)
 	$(BIN)/fwfeed --config $(DEMO) render --dry-run
 
 # As root the lab tests run too: the real firewalld in namespaces of its own.
-test: lint $(LAB) $(PACKAGING)
+test: lint $(LAB) $(PACKAGING) $(BROWSER)
 	$(BIN)/python -m pytest --ignore tests/e2e -n $(WORKERS) --dist worksteal
 
 # As root, on Debian: a machine with AlmaLinux 10's versions of systemd and firewalld, from `dnf install` to its removal.
@@ -43,6 +44,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench/run.py
+	$(BIN)/python -m tests.bench.report
 
 # As root: what is missing from the kernel's sets while they change, by fwfeed and by other ways.
 gaps: $(LAB)
@@ -81,6 +83,11 @@ $(LAB): $(READY) tests/setup
 $(PACKAGING): tests/setup
 	mkdir -p $(@D)
 	tests/setup rpm
+	touch $@
+
+$(BROWSER): tests/setup
+	mkdir -p $(@D)
+	tests/setup browser
 	touch $@
 
 $(DEMO): tests/data/demo.toml.in

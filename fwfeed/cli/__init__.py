@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from fwfeed import __version__
-from fwfeed.cli import changes, monitoring, observing
+from fwfeed.cli import changes, monitoring, observing, reporting
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
 from fwfeed.errors import ExitCode
@@ -155,4 +155,9 @@ def parser() -> argparse.ArgumentParser:
     looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")
     looking.add_argument("--why", action="store_true", help="say what put it there: feed, file, serial and line")
     looking.add_argument("address", nargs="+", metavar="ADDRESS", help="an address; with --why a prefix, too")
+    reporting.arguments(
+        command("report", reporting.report, "say what went abroad, where to, and who sent it"),
+        command("preview", reporting.preview, 'say what outbound = "reject" would have cut, and what would spare it'),
+        _age,
+    )
     return whole

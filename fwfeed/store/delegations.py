@@ -103,26 +103,37 @@ def building(file: Path) -> Iterator[Writer]:
 
 
 def lookup(file: Path, address: int, family: Family) -> list[Delegation]:
-    """Return the delegations that hold an address. Raises FwfeedError where there is no sound database.
+    """Return the delegations that hold an address. Raises FwfeedError where there is no sound database."""
+    return lookups(file, [(address, family)])[0]
+
+
+def lookups(file: Path, asked: Iterable[tuple[int, Family]]) -> list[list[Delegation]]:
+    """Return the delegations that hold each address. Raises FwfeedError where there is no sound database.
 
     Nothing in the file is trusted: user fwfeed made it, and root may be asking.
     """
+    with _reading(file) as connection:
+        registries = sorted(_sources(connection, "registry, name"), key=lambda row: str(row[1]))
+        for number, name in registries:
+            if type(number) is not int or not isinstance(name, str) or name not in REGISTRY_URLS:
+                raise _damaged(file)
+        return [list(_holding(connection, registries, address, family)) for address, family in asked]
+
+
+def _holding(
+    connection: sqlite3.Connection, registries: list[tuple[object, ...]], address: int, family: Family
+) -> Iterator[Delegation]:
     table = "ipv4" if family is Family.IPV4 else "ipv6"
     key = address if family is Family.IPV4 else _blob(address)
     query = f"SELECT * FROM {table} WHERE registry = ? AND first <= ? ORDER BY first DESC LIMIT 1"  # noqa: S608 - one of two constants
-    found = []
-    with _reading(file) as connection:
-        for number, name in sorted(_sources(connection, "registry, name"), key=lambda row: str(row[1])):
-            if type(number) is not int or not isinstance(name, str) or name not in REGISTRY_URLS:
-                raise _damaged(file)
-            row = connection.execute(query, (number, key)).fetchone()
-            if row is None:
-                continue
-            first, last = (_address(value, family) for value in row[1:3])
-            country, status, date = map(_text, row[3:])
-            if last >= address:
-                found.append(Delegation(first, last, country, name, status, date))
-    return found
+    for number, name in registries:
+        row = connection.execute(query, (number, key)).fetchone()
+        if row is None:
+            continue
+        first, last = (_address(value, family) for value in row[1:3])
+        country, status, date = map(_text, row[3:])
+        if last >= address:
+            yield Delegation(first, last, country, str(name), status, date)
 
 
 def is_of(file: Path, sources: Iterable[Source]) -> bool:

@@ -25,6 +25,7 @@ CORE = (
     "delegation",
     "flow",
     "logline",
+    "tally",
     "model",
     "countries",
     "feeds",
@@ -39,6 +40,8 @@ CORE = (
     "nftrules",
     "checks",
     "lockout",
+    "traffic",
+    "preview",
     "report",
 )
 EDGES: Mapping[str, frozenset[str]] = {
@@ -56,8 +59,10 @@ EDGES: Mapping[str, frozenset[str]] = {
     "netlink": frozenset(),
     "nflog": frozenset({"netlink"}),
     "attribution": frozenset({"netlink", "process"}),
+    "ledger": frozenset({"store"}),
+    "names": frozenset(),
 }
-USE_CASES = ("refresh", "review", "apply", "query", "provenance", "observe")
+USE_CASES = ("refresh", "review", "apply", "query", "provenance", "observe", "reporting")
 TOP = ("daemon", "cli", "__main__")
 
 ALLOWED: Mapping[str, frozenset[str]] = {

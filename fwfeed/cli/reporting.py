@@ -1,0 +1,97 @@
+"""What went abroad: report, page, evidence; and what blocking would cut."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fwfeed import __version__
+from fwfeed.cli.session import DEFAULT_CONFIG, Session, print_json, print_lines
+from fwfeed.errors import ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from fwfeed.traffic import Traffic
+
+_WEEK = timedelta(days=7)
+
+
+def arguments(
+    reporting: argparse.ArgumentParser, previewing: argparse.ArgumentParser, age: Callable[[str], object]
+) -> None:
+    """Add what the two commands take."""
+    for each in (reporting, previewing):
+        each.add_argument(
+            "--since", type=age, metavar="TIME", help='how far back, as in 36h or 7d, or "off" (default: 7d)'
+        )
+    reporting.add_argument("--html", type=Path, metavar="FILE", help="write a page that needs no network")
+    reporting.add_argument(
+        "--evidence", type=Path, metavar="DIR", help="pack what a provider asks for into a new folder"
+    )
+    reporting.add_argument("--lang", choices=("en", "ja"), default="en", help="which language the page opens in")
+    reporting.add_argument("--names", action="store_true", help="ask the resolver for names of addresses, 5 s at most")
+
+
+def report(session: Session) -> int:
+    """Say what went abroad, and who sent it."""
+    from fwfeed import reporting
+
+    asked = session.arguments
+    if asked.evidence is not None:
+        reporting.require_empty(asked.evidence)
+    now = session.now
+    traffic = reporting.report(session.config, now=now, since=asked.since or _WEEK, names=asked.names)
+    if asked.html is not None or asked.evidence is not None:
+        _write(session, traffic)
+    if session.json:
+        from fwfeed.report.traffic import traffic_json
+
+        print_json(traffic_json(traffic))
+    elif asked.html is None and asked.evidence is None:
+        from fwfeed.report.traffic import traffic_lines
+
+        print_lines(traffic_lines(traffic))
+    return ExitCode.DONE
+
+
+def _write(session: Session, traffic: Traffic) -> None:
+    from fwfeed import reporting
+    from fwfeed.report.page import page
+
+    asked = session.arguments
+    host = reporting.host()
+    made = page(traffic, language=asked.lang, host=host, version=__version__)
+    if asked.html is not None:
+        reporting.write_page(asked.html, made)
+        session.note(f"{asked.html}: written")
+    if asked.evidence is not None:
+        from fwfeed.report.evidence import evidence
+
+        basis = reporting.basis(session.config, traffic, _configuration(asked.config), __version__)
+        tallies = reporting.tallies(session.config, traffic)
+        reporting.pack(asked.evidence, evidence(traffic, tallies, basis, made))
+        session.note(
+            f"{asked.evidence}: written; command lines can hold secrets: look it through before you hand it out"
+        )
+
+
+def _configuration(given: Path | None) -> bytes | None:
+    from fwfeed.store import files
+
+    return files.read(DEFAULT_CONFIG if given is None else given)
+
+
+def preview(session: Session) -> int:
+    """Say what outbound = "reject" would have cut."""
+    from fwfeed import reporting
+    from fwfeed.report.preview import preview_json, preview_lines
+
+    found = reporting.preview(session.config, now=session.now, since=session.arguments.since or _WEEK)
+    if session.json:
+        print_json(preview_json(found))
+    else:
+        print_lines(preview_lines(found))
+    return ExitCode.DONE

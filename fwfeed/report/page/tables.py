@@ -1,0 +1,174 @@
+"""The page's tables: destinations, programs, and who came in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from fwfeed.flow import Direction, Known
+from fwfeed.report.page.markup import both, country, hint, number_cell, pair, text, time_cell
+from fwfeed.report.words import address_text, doer_text, port_text, service, user_text
+from fwfeed.traffic import Activity, Destination, Doer
+
+ROWS = 2_000
+"""How many rows a table has at most: more would make a phone slow."""
+
+_Names = tuple[str, str]
+_NEW = f'<span class="mark">{both("new", "新規")}</span>'
+
+
+def destinations(found: Sequence[Destination], until: datetime, *, came_in: bool = False) -> Iterator[str]:
+    """Yield the table of destinations, or of who came in."""
+    title = ("Came in from", "着信元") if came_in else ("Destinations", "宛先")
+    yield _head(title)
+    yield _start(
+        "visitors" if came_in else "destinations",
+        (
+            ("Address", "アドレス"),
+            ("Country", "国"),
+            ("Port", "ポート"),
+            ("To", "相手") if came_in else ("Sent by", "送信元プログラム"),
+            ("Count", "回数"),
+            ("First seen", "最初"),
+            ("Last seen", "最後"),
+        ),
+        numbers=(4, 5, 6),
+        sorted_by=4,
+    )
+    for each in found[:ROWS]:
+        yield "<tr>"
+        name = f"<small>{text(each.name)}</small>" if each.name else ""
+        new = _NEW if each.seen.new else ""
+        address = both("(others)", "(その他)") if not each.endpoint.foreign else text(each.endpoint.foreign)
+        yield f'<td class="lead" data-k={pair(address_text(each.endpoint.foreign))}>'
+        yield f'<span class="address">{address}</span>{new}{name}</td>'
+        registry = (
+            f"<small>{text(each.place.registry)} {text(each.place.prefix)}</small>" if each.place.registry else ""
+        )
+        yield f"<td data-k={pair(each.place.country)}><div>{_country(each.place.country)}{registry}</div></td>"
+        usual = service(each.endpoint)
+        forwarded = both("forwarded", "転送") if each.endpoint.direction is Direction.FORWARDED else ""
+        below = f"<small>{text(usual)} {forwarded}</small>" if usual or forwarded else ""
+        yield f'<td data-k="{each.endpoint.port or 0}">'
+        yield f"<div>{text(port_text(each.endpoint))}{below}</div></td>"
+        yield f"<td><div>{_senders(each)}</div></td>"
+        yield number_cell(each.seen.count) + time_cell(each.seen.first, until) + time_cell(each.seen.last, until)
+        yield "</tr>\n"
+    yield _end(7, len(found))
+
+
+def activities(found: Sequence[Activity], until: datetime) -> Iterator[str]:
+    """Yield the table of programs, and above it the box that filters all tables."""
+    yield _head(("Programs", "プログラム"), find=True)
+    yield _start(
+        "programs",
+        (
+            ("Program", "プログラム"),
+            ("Unit", "ユニット"),
+            ("User", "ユーザー"),
+            ("Went to", "宛先"),
+            ("Addresses", "宛先数"),
+            ("Count", "回数"),
+            ("First seen", "最初"),
+            ("Last seen", "最後"),
+        ),
+        numbers=(4, 5, 6, 7),
+        sorted_by=5,
+    )
+    for each in found[:ROWS]:
+        program = each.doer.program
+        yield f'<tr><td class="lead" data-k={pair(doer_text(each.doer))}><span class="file">{_file(each.doer)}</span>'
+        yield _marks(each)
+        facts = [program.package, f"container {program.container}" if program.container and program.executable else ""]
+        if any(facts):
+            yield f"<small>{text(', '.join(filter(None, facts)))}</small>"
+        if each.command and each.command != program.executable:
+            yield f'<small class="command">{text(each.command[:300])}</small>'
+        if each.suspects:
+            yield f"<small>{both('could have been:', '候補:')} {text(each.suspects[:300])}</small>"
+        yield f"</td><td>{_filled(program.unit)}</td><td>{_filled(user_text(each.doer))}</td><td><div>"
+        countries = ", ".join(code for code, _count in each.countries[:6]) + (" …" if len(each.countries) > 6 else "")
+        targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:1])
+        others = len(each.endpoints) - 1
+        more = f" {_others(others)}" if others > 0 else ""
+        yield f"{text(countries)}<small>{text(targets)}{more}</small></div></td>"
+        yield number_cell(each.addresses) + number_cell(each.seen.count)
+        yield time_cell(each.seen.first, until) + time_cell(each.seen.last, until)
+        yield "</tr>\n"
+    yield _end(8, len(found))
+
+
+def _head(title: _Names, *, find: bool = False) -> str:
+    box = ""
+    if find:
+        words = (
+            "Filter all tables: address, country, program, unit …",
+            "すべての表を絞り込む: アドレス、国、プログラム …",
+        )
+        box = f'<div class="find"><input type="search" {hint(*words)} placeholder={pair(words[0])}></div>'
+    return f'<section>\n<div class="head"><h2>{both(*title)}</h2>{box}</div>\n'
+
+
+def _start(name: str, heads: Sequence[_Names], numbers: Sequence[int], sorted_by: int) -> str:
+    cells = []
+    for index, head in enumerate(heads):
+        number = ' class="n" data-number' if index in numbers else ""
+        order = ' aria-sort="descending"' if index == sorted_by else ""
+        cells.append(f'<th scope="col"{number}{order}><button type="button">{both(*head)}</button></th>')
+    return f'<table class="sortable" id="{name}">\n<thead><tr>{"".join(cells)}</tr></thead>\n<tbody>\n'
+
+
+def _end(columns: int, number: int) -> str:
+    none = both("nothing of that kind", "該当なし")
+    hidden = " hidden" if number else ""
+    row = f'<tr data-none="1"{hidden}><td class="none" colspan="{columns}">{none}</td></tr>\n'
+    rest = number - ROWS
+    words = (f"{rest:,} more with fewer connections: fwfeed report --json", f"ほか {rest:,} 件: fwfeed report --json")
+    more = f'<p class="more">{both(*words)}</p>' if rest > 0 else ""
+    return f"{row}</tbody>\n</table>\n{more}</section>\n"
+
+
+def _country(code: str) -> str:
+    return country(code) if code == "??" else f"{text(code)} {country(code)}"
+
+
+def _senders(each: Destination) -> str:
+    doer = each.doers[0][0]
+    program = doer.program
+    others = len(each.doers) - 1
+    below = [text(program.unit)] if program.unit else []
+    if others > 0:
+        below.append(_others(others))
+    small = f"<small>{', '.join(below)}</small>" if below else ""
+    return f'<span class="file">{_file(doer)}</span>{small}'
+
+
+def _others(number: int) -> str:
+    return both(f"and {number:,} more", f"ほか {number:,}")
+
+
+def _file(doer: Doer) -> str:
+    """Write who sent something, what the file is called in bold."""
+    if doer.program.known is Known.SUSPECTS:
+        return both("a raw socket", "raw ソケット")
+    if not doer.program.executable:
+        said = doer_text(doer)
+        return both("not known", "不明") if said == "not known" else text(said)
+    folder, slash, name = doer.program.executable.rpartition("/")
+    return f"{text(folder + slash)}<b>{text(name)}</b>"
+
+
+def _marks(each: Activity) -> str:
+    program = each.doer.program
+    marks = _NEW if each.seen.new else ""
+    if program.deleted:
+        marks += f'<span class="mark warn">{both("deleted", "削除済み")}</span>'
+    if program.known is Known.USER:
+        marks += f'<span class="mark dim">{both("only the user is known", "ユーザーのみ判明")}</span>'
+    if program.known is Known.SUSPECTS:
+        marks += f'<span class="mark warn">{both("suspects only", "候補のみ")}</span>'
+    return marks
+
+
+def _filled(value: str) -> str:
+    return f"<div>{text(value)}</div>" if value else ""

@@ -1,0 +1,123 @@
+"""What blocking would cut, as text and for JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fwfeed.errors import printable
+from fwfeed.preview import Cut, Preview, Victim
+from fwfeed.report import moment_text
+from fwfeed.report.words import (
+    EMPTY,
+    TOP,
+    doer_json,
+    doer_text,
+    minute,
+    more,
+    numbered,
+    place_json,
+    table,
+    user_text,
+)
+
+_SPARED = 8
+
+
+def preview_lines(preview: Preview) -> Iterator[str]:
+    """Yield what blocking would cut."""
+    span = f"{minute(preview.since)} to {minute(preview.until)} UTC"
+    if preview.begins is None:
+        yield f"{span}:"
+        yield from EMPTY
+        yield from preview.remarks
+        return
+    verb = (
+        'what outbound = "reject" refused, or would have' if preview.refuses else 'outbound = "reject" would have cut'
+    )
+    yield f"{span}, {verb}:"
+    yield (
+        f"  {numbered(preview.count, 'connection', 'connections')} of "
+        f"{numbered(len(preview.victims), 'program', 'programs')}"
+    )
+    if preview.spared:
+        yield f"  not among them: {preview.spared:,} to what is in the set or exempt by now"
+    if preview.unnamed:
+        yield f"  and {preview.unnamed:,} to addresses that the ledger had no room for"
+    if preview.begins > preview.since:
+        yield f"  the ledger begins at {minute(preview.begins)} UTC: what runs seldom may not be in it"
+    yield from (f"  {printable(remark)}" for remark in preview.remarks)
+    for victim in preview.victims[:TOP]:
+        yield ""
+        yield from _victim_lines(victim)
+    yield from more(len(preview.victims) - TOP)
+    if preview.victims:
+        yield ""
+        yield "to spare an address, name it, or all that it is delegated with, in fwfeed.toml; then: fwfeed apply"
+        yield "  [apply]"
+        kept = "".join(f'"{each}", ' for each in preview.allowed)
+        example = preview.victims[0].cuts[0].spare
+        yield f'  always_allow = [{kept}"{printable(example)}"]'
+
+
+def _victim_lines(victim: Victim) -> Iterator[str]:
+    program = victim.doer.program
+    yield printable(f"{doer_text(victim.doer)}{_role(victim)}")
+    unit = f"unit {program.unit}, " if program.unit else ""
+    user = f"user {user_text(victim.doer)}, " if user_text(victim.doer) else ""
+    yield printable(f"  {unit}{user}{victim.count:,} connections, last {minute(victim.last)}")
+    if victim.command:
+        yield printable(f"  {victim.command[:160]}")
+    rows = [_cut_row(cut) for cut in victim.cuts[:_SPARED]]
+    yield from table(("COUNT", "ADDRESS", "COUNTRY", "PORT", "ALWAYS_ALLOW", "OR ALL OF"), rows)
+    yield from more(len(victim.cuts) - _SPARED)
+
+
+def _role(victim: Victim) -> str:
+    if victim.named is None:
+        return ""
+    role = victim.named.role
+    return f"  [{role.upper()}]" if victim.named.sure else f"  [calls itself what does {role}]"
+
+
+def _cut_row(cut: Cut) -> tuple[str, ...]:
+    ports = ", ".join(
+        protocol.lower() if port is None else f"{port}/{protocol.lower()}" for protocol, port in cut.ports
+    )
+    delegated = cut.place.prefix and f'"{cut.place.prefix}"'
+    return (f"{cut.count:,}", cut.foreign, cut.place.country, ports, f'"{cut.spare}"', delegated)
+
+
+def preview_json(preview: Preview) -> dict[str, Any]:
+    """Return what blocking would cut for JSON: all of it."""
+    return {
+        "since": moment_text(preview.since),
+        "until": moment_text(preview.until),
+        "ledger_begins": None if preview.begins is None else moment_text(preview.begins),
+        "count": preview.count,
+        "spared": preview.spared,
+        "unnamed": preview.unnamed,
+        "programs": [
+            {
+                **doer_json(victim.doer),
+                "command": victim.command,
+                "role": None if victim.named is None else victim.named.role.value,
+                "role_is_sure": victim.named is not None and victim.named.sure,
+                "count": victim.count,
+                "first": moment_text(victim.first),
+                "last": moment_text(victim.last),
+                "addresses": [
+                    {
+                        "address": cut.foreign,
+                        **place_json(cut.place),
+                        "ports": [{"protocol": protocol, "port": port} for protocol, port in cut.ports],
+                        "count": cut.count,
+                        "always_allow": cut.spare,
+                    }
+                    for cut in victim.cuts
+                ],
+            }
+            for victim in preview.victims
+        ],
+        "remarks": list(preview.remarks),
+    }

@@ -1,0 +1,190 @@
+"""What went abroad, as text and for JSON. Pure.
+
+Whoever sends traffic chooses names and arguments: no text of theirs reaches a terminal unless it is printable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fwfeed.errors import printable
+from fwfeed.flow import Direction, Known
+from fwfeed.report import moment_text
+from fwfeed.report.words import (
+    EMPTY,
+    TOP,
+    address_text,
+    doer_json,
+    doer_text,
+    minute,
+    more,
+    numbered,
+    place_json,
+    port_text,
+    share,
+    table,
+    user_text,
+)
+from fwfeed.traffic import Activity, Country, Destination, Endpoint, Seen, Traffic
+
+_BAR = 24
+
+
+def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
+    """Yield a report."""
+    span = f"{minute(traffic.since)} to {minute(traffic.until)} UTC"
+    if traffic.begins is None:
+        yield f"{span}:"
+        yield from EMPTY
+        yield from traffic.remarks
+        return
+    yield f"foreign connections, {span}"
+    forwarded = traffic.counts[Direction.FORWARDED]
+    yield (
+        f"  {traffic.left:,} left to {numbered(traffic.addresses, 'address', 'addresses')} in "
+        f"{numbered(len(traffic.countries), 'country', 'countries')}"
+        + (f" ({forwarded:,} of them forwarded)" if forwarded else "")
+        + f", sent by {numbered(len(traffic.activities), 'program', 'programs')}"
+    )
+    if traffic.counts[Direction.IN]:
+        yield f"  {traffic.counts[Direction.IN]:,} came in"
+    known = share(traffic.attributed, traffic.left)
+    yield f"  program known of {known}; {numbered(traffic.lost, 'event', 'events')} lost"
+    yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
+    if traffic.begins > traffic.since:
+        yield f"  the ledger begins at {minute(traffic.begins)} UTC"
+    yield from (f"  {printable(remark)}" for remark in traffic.remarks)
+    if traffic.countries:
+        yield from ("", "countries")
+        yield from _country_lines(traffic.countries[:top], traffic.left)
+    for title, found in (("destinations", traffic.destinations), ("came in from", traffic.visitors)):
+        if found:
+            yield from ("", title)
+            yield from table(_DESTINATION_HEAD, [_destination_row(each) for each in found[:top]])
+            yield from more(len(found) - top)
+    if traffic.activities:
+        yield from ("", "programs")
+        for activity in traffic.activities[:top]:
+            yield from _activity_lines(activity)
+        yield from more(len(traffic.activities) - top)
+
+
+def _country_lines(countries: Sequence[Country], whole: int) -> Iterator[str]:
+    most = countries[0].count
+    for each in countries:
+        bar = "#" * max(1, round(_BAR * each.count / most))
+        addresses = numbered(each.addresses, "address", "addresses")
+        yield f"  {printable(each.code):<3}{each.count:>11,} {share(each.count, whole):>6}  {bar:<{_BAR}}  {addresses}"
+
+
+_DESTINATION_HEAD = ("COUNT", "ADDRESS", "COUNTRY", "PORT", "FIRST", "LAST", "BY")
+
+
+def _destination_row(each: Destination) -> tuple[str, ...]:
+    others = f" and {len(each.doers) - 1} more" if len(each.doers) > 1 else ""
+    new = " NEW" if each.seen.new else ""
+    name = f" {each.name}" if each.name else ""
+    forwarded = " forwarded" if each.endpoint.direction is Direction.FORWARDED else ""
+    return (
+        f"{each.seen.count:,}",
+        f"{address_text(each.endpoint.foreign)}{name}{new}",
+        f"{each.place.country} {each.place.registry}".strip(),
+        f"{port_text(each.endpoint)}{forwarded}",
+        minute(each.seen.first),
+        minute(each.seen.last),
+        f"{doer_text(each.doers[0][0])}{others}",
+    )
+
+
+def _activity_lines(each: Activity) -> Iterator[str]:
+    program = each.doer.program
+    new = " NEW" if each.seen.new else ""
+    yield printable(f"  {each.seen.count:,}  {doer_text(each.doer)}{new}")
+    facts = [
+        f"unit {program.unit}" if program.unit else "",
+        f"user {user_text(each.doer)}" if user_text(each.doer) else "",
+        f"package {program.package}" if program.package else "",
+        "" if program.known in {Known.SOCKET, Known.NAMESPACE} else f"known by: {program.known}",
+    ]
+    if any(facts):
+        yield printable(f"      {', '.join(filter(None, facts))}")
+    if each.command:
+        yield printable(f"      {each.command[:160]}")
+    if each.suspects:
+        yield printable(f"      who could have been it: {each.suspects[:160]}")
+    countries = ", ".join(code for code, _count in each.countries[:6])
+    targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:3])
+    others = f" and {len(each.endpoints) - 3} more" if len(each.endpoints) > 3 else ""
+    yield printable(f"      to {targets}{others} ({countries}), {minute(each.seen.first)} to {minute(each.seen.last)}")
+
+
+def traffic_json(traffic: Traffic) -> dict[str, Any]:
+    """Return a report for JSON: all of it."""
+    return {
+        "since": moment_text(traffic.since),
+        "until": moment_text(traffic.until),
+        "ledger_begins": None if traffic.begins is None else moment_text(traffic.begins),
+        "left": traffic.left,
+        "directions": {direction.value: count for direction, count in traffic.counts.items()},
+        "attributed": traffic.attributed,
+        "lost": traffic.lost,
+        "new_destinations": traffic.news,
+        "countries": [
+            {"country": each.code, "count": each.count, "addresses": each.addresses} for each in traffic.countries
+        ],
+        "destinations": [_destination_json(each) for each in traffic.destinations],
+        "came_in_from": [_destination_json(each) for each in traffic.visitors],
+        "programs": [_activity_json(each) for each in traffic.activities],
+        "hours": [
+            {
+                "hour": moment_text(hour.start),
+                "attributed": hour.attributed,
+                "not_attributed": hour.others,
+                "came_in": hour.came_in,
+                "lost": hour.lost,
+            }
+            for hour in traffic.hours
+        ],
+        "remarks": list(traffic.remarks),
+    }
+
+
+def _destination_json(each: Destination) -> dict[str, Any]:
+    return {
+        **_endpoint_json(each.endpoint),
+        **place_json(each.place),
+        "name": each.name,
+        **_seen_json(each.seen),
+        "by": [{**doer_json(doer), "count": count} for doer, count in each.doers],
+    }
+
+
+def _activity_json(each: Activity) -> dict[str, Any]:
+    return {
+        **doer_json(each.doer),
+        "command": each.command,
+        "suspects": each.suspects,
+        **_seen_json(each.seen),
+        "addresses": each.addresses,
+        "countries": dict(each.countries),
+        "to": [{**_endpoint_json(endpoint), "count": count} for endpoint, count in each.endpoints],
+    }
+
+
+def _endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "address": endpoint.foreign,
+        "port": endpoint.port,
+        "protocol": endpoint.protocol,
+        "direction": endpoint.direction.value,
+    }
+
+
+def _seen_json(seen: Seen) -> dict[str, Any]:
+    return {
+        "count": seen.count,
+        "first": moment_text(seen.first),
+        "last": moment_text(seen.last),
+        "new": seen.new,
+    }

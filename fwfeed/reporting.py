@@ -1,0 +1,272 @@
+"""From the ledger to a report, a preview of blocking, and a folder of evidence. Changes nothing of what it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fwfeed import names as reverse_names
+from fwfeed.config import Config
+from fwfeed.errors import FwfeedError
+from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
+from fwfeed.ledger import Ledger
+from fwfeed.ledger import path as ledger_path
+from fwfeed.model import Candidate, Generation
+from fwfeed.prefixes import Family, Ranges, cover, find, format_prefix, merge, parse_address
+from fwfeed.preview import Preview
+from fwfeed.preview import preview as preview_of
+from fwfeed.report.evidence import ROWS, Basis, Hash
+from fwfeed.store import candidates, delegations, files, generations
+from fwfeed.tally import Tally
+from fwfeed.traffic import NOWHERE, Gathered, Lore, Place, Traffic, gather, summarize
+
+_DAY = timedelta(days=1)
+_NAMES_SECONDS = 5.0
+_NAMES = 500
+_PLACES = 100_000  # for more, looking them up would take longer than delegations.sqlite may
+_HASH_CAP = 1 << 30
+_BLOCK = 1 << 20
+
+
+def report(config: Config, *, now: datetime, since: timedelta, names: bool = False) -> Traffic:
+    """Return what a report says of the time before now; with `names`, ask for the reverse names of what was most."""
+    start = _start(now, since)
+    state = Path(config.paths.state)
+    candidate, remarks = _candidate(state)
+    gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str]]()
+    with _existing(state) as ledgers:
+        for ledger in ledgers:
+            gathered = gather(ledger.totals(start, now), ledger.hours(start, now))
+            begins, lost = ledger.begins(), ledger.losses(start, now)
+            before = _before(ledger, gathered, now - _DAY)
+    places = _places(state, gathered, remarks)
+    lore = Lore(
+        begins=begins,
+        yesterday=now - _DAY,
+        places=places,
+        names=reverse_names.reverse(_largest(gathered), _NAMES_SECONDS) if names else {},
+        before=frozenset(address for address, _executable, _unit in before),
+        programs_before=frozenset((executable, unit) for _address, executable, unit in before),
+        lost=lost,
+        ipset=config.set.name,
+        sources=candidate.sources if candidate else (),
+        compiled=candidate.compiled if candidate else None,
+        remarks=tuple(remarks),
+    )
+    return summarize(gathered, lore, start, now)
+
+
+def preview(config: Config, *, now: datetime, since: timedelta) -> Preview:
+    """Return what outbound = "reject" would have cut in the time before now."""
+    start = _start(now, since)
+    state = Path(config.paths.state)
+    candidate, remarks = _candidate(state)
+    gathered, begins = Gathered(), None
+    with _existing(state) as ledgers:
+        for ledger in ledgers:
+            gathered, begins = gather(ledger.totals(start, now)), ledger.begins()
+    return preview_of(
+        gathered,
+        _places(state, gathered, remarks),
+        _passing(config, candidate),
+        (start, now, begins),
+        refuses=config.outbound.action.refuses,
+        forwarded=config.outbound.forwarded,
+        allowed=config.apply.always_allow,
+        remarks=tuple(remarks),
+    )
+
+
+def basis(config: Config, traffic: Traffic, configuration: bytes | None, version: str) -> Basis:
+    """Return what evidence has beside the traffic; `configuration` is the text of its file, if there is one."""
+    state = Path(config.paths.state)
+    newest: Generation | None = generations.current(
+        generations.Generations.below(state).all(Path(config.paths.firewalld))
+    )
+    return Basis(
+        hashes={
+            each.doer.program.executable: _hash(each.doer.program.executable)
+            for each in traffic.activities
+            if each.doer.program.executable.startswith("/")
+            and not each.doer.program.container
+            and not each.doer.program.deleted
+        },
+        configuration=configuration,
+        generation=newest,
+        version=version,
+        host=host(),
+    )
+
+
+def host() -> str:
+    """Return what this host is called."""
+    return os.uname().nodename
+
+
+def tallies(config: Config, traffic: Traffic) -> Sequence[Tally]:
+    """Return what the ledger holds of the time of a report, the newest where it is more than evidence has room for."""
+    with _existing(Path(config.paths.state)) as ledgers:
+        return deque((each for ledger in ledgers for each in ledger.select(traffic.since, traffic.until)), ROWS)
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a place where something is already. Raises FwfeedError."""
+    with files.explained("read", folder):
+        if not os.path.lexists(folder):
+            return
+        if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
+            raise FwfeedError(
+                f"{folder}: is there already, and no empty folder", "name a new folder; nothing was written"
+            )
+
+
+def pack(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Make the folder of evidence, whole or not at all, for its owner alone: command lines can hold secrets."""
+    require_empty(folder)
+    before = os.umask(0o077)
+    try:
+        files.build(folder, content)
+    finally:
+        os.umask(before)
+
+
+def write_page(file: Path, content: bytes) -> None:
+    """Write a page, for its owner alone where there is none yet."""
+    files.make_folder(file.parent)
+    with files.explained("write", file):
+        if not os.path.lexists(file):
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    files.replace(file, content)
+
+
+@contextmanager
+def _existing(state: Path) -> Iterator[list[Ledger]]:
+    """Open the ledger, as a list of one, or of none where there is none yet."""
+    ledger = Ledger.find(ledger_path(state))
+    try:
+        yield [] if ledger is None else [ledger]
+    finally:
+        if ledger is not None:
+            ledger.close()
+
+
+def _start(now: datetime, since: timedelta) -> datetime:
+    try:
+        return (now - since).replace(minute=0, second=0, microsecond=0)
+    except OverflowError:
+        return datetime(1970, 1, 1, tzinfo=now.tzinfo)
+
+
+def _candidate(state: Path) -> tuple[Candidate | None, list[str]]:
+    """Return the candidate and remarks: a report is still worth having where it is damaged."""
+    try:
+        return candidates.find(state), []
+    except FwfeedError as error:
+        return None, [f"{error.message}; {error.way_out}"]
+
+
+def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozenset[tuple[str, str, str]]:
+    """Return what of all this was there before yesterday already."""
+    late = {
+        (endpoint.foreign, doer.program.executable, doer.program.unit)
+        for (endpoint, doer), mass in gathered.pairs.items()
+        if mass.first is not None and mass.first >= yesterday
+    }
+    addresses = {address for address, _executable, _unit in late}
+    programs = {(executable, unit) for _address, executable, unit in late}
+    return frozenset(
+        (address if address in addresses else "", executable or "", unit or "")
+        for address, executable, unit in ledger.seen_before(yesterday)
+        if address in addresses or (executable, unit) in programs
+    )
+
+
+def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Place]:
+    asked = [(address, *_parsed(address)) for address in sorted(gathered.addresses)]
+    if len(asked) > _PLACES:
+        remarks.append(f"countries are of the {_PLACES:,} lowest of {len(asked):,} addresses alone")
+    sound = [(address, number, family) for address, number, family in asked[:_PLACES] if number is not None]
+    if not sound:
+        return {}
+    try:
+        found = delegations.lookups(delegations.path(state), ((number, family) for _address, number, family in sound))
+    except FwfeedError as error:
+        remarks.append(f"countries are not known: {error.message}; {error.way_out}")
+        return {}
+    places = {}
+    for (address, number, family), rows in zip(sound, found, strict=True):
+        if rows:
+            # while a block moves two registries have it: the newer record is right
+            row = max(rows, key=lambda each: each.date)
+            prefix = next(
+                each
+                for each in cover([(row.first, row.last)], family)
+                if each.first <= number < each.first + (1 << (family.bits - each.length))
+            )
+            places[address] = Place(row.country or NOWHERE, row.registry, format_prefix(prefix, family))
+    return places
+
+
+def _parsed(address: str) -> tuple[int | None, Family]:
+    family = Family.IPV6 if ":" in address else Family.IPV4
+    try:
+        return parse_address(address, family), family
+    except ValueError:
+        return None, family
+
+
+def _passing(config: Config, candidate: Candidate | None) -> Callable[[str], bool]:
+    """Return what says whether connections to an address would go on."""
+    from fwfeed.render import exempt
+
+    passing: dict[Family, Ranges] = {}
+    for family in Family:
+        ranges = list(exempt(config, family))
+        if candidate is not None:
+            ranges += candidate.ranges(family)
+        elif SPECIAL_PURPOSE in config.set.include:
+            ranges += special_purpose(family)
+        passing[family] = merge(ranges)
+
+    def passes(address: str) -> bool:
+        number, family = _parsed(address)
+        return number is not None and find(passing[family], number) is not None
+
+    return passes
+
+
+def _largest(gathered: Gathered) -> Sequence[str]:
+    counts: dict[str, int] = {}
+    for (endpoint, _doer), mass in gathered.pairs.items():
+        if endpoint.foreign:
+            counts[endpoint.foreign] = counts.get(endpoint.foreign, 0) + mass.count
+    return sorted(counts, key=lambda address: -counts[address])[:_NAMES]
+
+
+def _hash(executable: str) -> Hash:
+    """Return the sha256 of what is at a path now. Whoever sent the traffic may have named it: no pipe may block us."""
+    try:
+        descriptor = os.open(executable, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        return Hash("", f"cannot be read: {getattr(error, 'strerror', None) or 'no path'}")
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _HASH_CAP:
+            return Hash("", f"not a regular file of at most {_HASH_CAP >> 20:,} MiB")
+        digest = hashlib.sha256()
+        for block in _blocks(file.read):
+            digest.update(block)
+    return Hash(digest.hexdigest(), "")
+
+
+def _blocks(read: Callable[[int], bytes]) -> Iterable[bytes]:
+    total = 0
+    while total <= _HASH_CAP and (block := read(_BLOCK)):
+        total += len(block)
+        yield block

@@ -1,0 +1,304 @@
+"""From tallies to what a report says: countries, destinations, programs, hours. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from fwfeed.flow import Direction, Known
+from fwfeed.model import Source
+from fwfeed.tally import Program, Tally
+
+NOWHERE = "??"
+"""In the place of a country nobody knows."""
+
+_NAMED = frozenset({Known.SOCKET, Known.NAMESPACE})
+_HOUR = timedelta(hours=1)
+
+
+class Place(NamedTuple):
+    """Whose an address is: a country or NOWHERE, a registry, and the smallest prefix of its delegation around it."""
+
+    country: str = NOWHERE
+    registry: str = ""
+    prefix: str = ""
+
+
+class Endpoint(NamedTuple):
+    """What flows went to: an address and a port."""
+
+    foreign: str
+    port: int | None
+    protocol: str
+    direction: Direction
+
+
+class Doer(NamedTuple):
+    """Who sent flows: a program, or for what is forwarded, where it came from."""
+
+    program: Program
+    origin: str
+
+
+@dataclass(slots=True)
+class Mass:
+    """What is counted of flows."""
+
+    count: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    command: str = ""
+    suspects: str = ""
+
+    def add(self, tally: Tally) -> None:
+        """Count a tally."""
+        self.count += tally.number
+        if self.first is None or tally.first < self.first:
+            self.first = tally.first
+        if self.last is None or tally.last >= self.last:
+            self.last = tally.last
+            self.command, self.suspects = tally.command, tally.suspects
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Tallies, folded over their hours."""
+
+    pairs: dict[tuple[Endpoint, Doer], Mass] = field(default_factory=dict)
+    hours: dict[datetime, list[int]] = field(default_factory=dict)  # attributed, not attributed, came in
+
+    @property
+    def addresses(self) -> set[str]:
+        """All addresses abroad."""
+        return {endpoint.foreign for endpoint, _doer in self.pairs if endpoint.foreign}
+
+
+def gather(tallies: Iterable[Tally], hours: Iterable[tuple[datetime, Direction, Known, int]] = ()) -> Gathered:
+    """Fold tallies over their hours, and what each hour had by direction and how it is known who sent it."""
+    gathered = Gathered()
+    for tally in tallies:
+        pair = (
+            Endpoint(tally.foreign, tally.port, tally.protocol, tally.direction),
+            Doer(tally.program, tally.origin),
+        )
+        mass = gathered.pairs.get(pair)
+        if mass is None:
+            mass = gathered.pairs[pair] = Mass()
+        mass.add(tally)
+    for hour, direction, known, number in hours:
+        kind = 2 if direction is Direction.IN else 0 if known in _NAMED else 1
+        gathered.hours.setdefault(hour, [0, 0, 0])[kind] += number
+    return gathered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """How often something was seen, and when; `new`: not before yesterday, as far as the ledger goes back."""
+
+    count: int
+    first: datetime
+    last: datetime
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An address and port abroad, and who sent there, most first. For what came in, who came."""
+
+    endpoint: Endpoint
+    place: Place
+    name: str
+    doers: tuple[tuple[Doer, int], ...]
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What one program sent, and where to, most first."""
+
+    doer: Doer
+    command: str
+    suspects: str
+    addresses: int
+    countries: tuple[tuple[str, int], ...]
+    endpoints: tuple[tuple[Endpoint, int], ...]
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Country:
+    """What went to one country."""
+
+    code: str
+    count: int
+    addresses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What one hour had."""
+
+    start: datetime
+    attributed: int
+    others: int
+    came_in: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What a report says. `begins` is when the ledger does, None where it is empty; `told` is when places are of.
+
+    `names` is whether reverse names were asked for. `sources` and `compiled` are of what told foreign from not.
+    """
+
+    since: datetime
+    until: datetime
+    begins: datetime | None
+    counts: Mapping[Direction, int]
+    attributed: int
+    lost: int
+    addresses: int
+    countries: tuple[Country, ...]
+    destinations: tuple[Destination, ...]
+    visitors: tuple[Destination, ...]
+    activities: tuple[Activity, ...]
+    hours: tuple[Hour, ...]
+    ipset: str
+    sources: tuple[Source, ...]
+    compiled: datetime | None
+    remarks: tuple[str, ...]
+
+    @property
+    def left(self) -> int:
+        """How many connections left, the host's own and forwarded."""
+        return self.counts[Direction.OUT] + self.counts[Direction.FORWARDED]
+
+    @property
+    def news(self) -> int:
+        """How many destinations are new."""
+        return len({each.endpoint.foreign for each in self.destinations if each.seen.new})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lore:
+    """What is known besides the tallies: places and names of addresses, and what was there before yesterday."""
+
+    begins: datetime | None
+    yesterday: datetime
+    places: Mapping[str, Place]
+    names: Mapping[str, str]
+    before: frozenset[str]
+    programs_before: frozenset[tuple[str, str]]
+    lost: Mapping[datetime, int]
+    ipset: str = "JP"
+    sources: tuple[Source, ...] = ()
+    compiled: datetime | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) -> Traffic:
+    """Return what a report says."""
+    pairs = gathered.pairs
+    by_endpoint: dict[Endpoint, list[tuple[Doer, Mass]]] = {}
+    by_doer: dict[Doer, list[tuple[Endpoint, Mass]]] = {}
+    for (endpoint, doer), mass in pairs.items():
+        by_endpoint.setdefault(endpoint, []).append((doer, mass))
+        if endpoint.direction is not Direction.IN:
+            by_doer.setdefault(doer, []).append((endpoint, mass))
+    destinations = sorted(
+        (_destination(endpoint, parts, lore) for endpoint, parts in by_endpoint.items()),
+        key=lambda each: (-each.seen.count, each.endpoint.foreign, each.endpoint.port or 0, each.endpoint.protocol),
+    )
+    leaving = tuple(each for each in destinations if each.endpoint.direction is not Direction.IN)
+    counts = dict.fromkeys(Direction, 0)
+    attributed = 0
+    for (endpoint, doer), mass in pairs.items():
+        counts[endpoint.direction] += mass.count
+        if endpoint.direction is not Direction.IN and doer.program.known in _NAMED:
+            attributed += mass.count
+    activities = (_activity(doer, parts, lore) for doer, parts in by_doer.items())
+    return Traffic(
+        since=since,
+        until=until,
+        begins=lore.begins,
+        counts=counts,
+        attributed=attributed,
+        lost=sum(lore.lost.values()),
+        addresses=len({each.endpoint.foreign for each in leaving}),
+        countries=_countries(leaving),
+        destinations=leaving,
+        visitors=tuple(each for each in destinations if each.endpoint.direction is Direction.IN),
+        activities=tuple(sorted(activities, key=lambda each: (-each.seen.count, each.doer.program[0]))),
+        hours=_hours(gathered, lore, since, until),
+        ipset=lore.ipset,
+        sources=lore.sources,
+        compiled=lore.compiled,
+        remarks=lore.remarks,
+    )
+
+
+def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: Lore) -> Destination:
+    ordered = sorted(parts, key=lambda part: -part[1].count)
+    return Destination(
+        endpoint=endpoint,
+        place=lore.places.get(endpoint.foreign, Place()),
+        name=lore.names.get(endpoint.foreign, ""),
+        doers=tuple((doer, mass.count) for doer, mass in ordered),
+        seen=_seen(parts, lore, known=not endpoint.foreign or endpoint.foreign in lore.before),
+    )
+
+
+def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore) -> Activity:
+    ordered = sorted(parts, key=lambda part: -part[1].count)
+    countries: Counter[str] = Counter()
+    for endpoint, mass in parts:
+        countries[lore.places.get(endpoint.foreign, Place()).country] += mass.count
+    latest = max((mass for _endpoint, mass in parts), key=lambda mass: (bool(mass.command), mass.last))
+    identity = (doer.program.executable, doer.program.unit)
+    return Activity(
+        doer=doer,
+        command=latest.command,
+        suspects=latest.suspects,
+        addresses=len({endpoint.foreign for endpoint, _mass in parts}),
+        countries=tuple(countries.most_common()),
+        endpoints=tuple((endpoint, mass.count) for endpoint, mass in ordered),
+        seen=_seen(parts, lore, known=not any(identity) or identity in lore.programs_before),
+    )
+
+
+def _seen(parts: Sequence[tuple[object, Mass]], lore: Lore, *, known: bool) -> Seen:
+    first = min(mass.first for _what, mass in parts if mass.first)
+    return Seen(
+        count=sum(mass.count for _what, mass in parts),
+        first=first,
+        last=max(mass.last for _what, mass in parts if mass.last),
+        # a ledger that begins today has nothing but news
+        new=not known and first >= lore.yesterday and lore.begins is not None and lore.begins < lore.yesterday,
+    )
+
+
+def _countries(destinations: Sequence[Destination]) -> tuple[Country, ...]:
+    counts: Counter[str] = Counter()
+    addresses: dict[str, set[str]] = {}
+    for each in destinations:
+        counts[each.place.country] += each.seen.count
+        addresses.setdefault(each.place.country, set()).add(each.endpoint.foreign)
+    return tuple(
+        Country(code=code, count=count, addresses=len(addresses[code])) for code, count in counts.most_common()
+    )
+
+
+def _hours(gathered: Gathered, lore: Lore, since: datetime, until: datetime) -> tuple[Hour, ...]:
+    """Return every hour of the time, those without traffic, too; none before the ledger begins."""
+    start = since if lore.begins is None else max(since, lore.begins)
+    start = start.replace(minute=0, second=0, microsecond=0)
+    hours = []
+    while start < until:
+        attributed, others, came_in = gathered.hours.get(start, (0, 0, 0))
+        hours.append(Hour(start, attributed, others, came_in, lore.lost.get(start, 0)))
+        start += _HOUR
+    return tuple(hours)

@@ -1,0 +1,161 @@
+"""The preview says what blocking would cut, all of it and nothing else, and what would spare it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fwfeed.flow import Direction, Known, Sender, Sent
+from fwfeed.ledger import Ledger, path
+from fwfeed.preview import Named, Preview, Role, preview
+from fwfeed.report.preview import preview_json, preview_lines
+from tests.unit.builders import world
+from tests.unit.flows import NOW, PROGRAMS, sender, sent
+from tests.unit.summaries import gathered, places
+from tests.unit.test_ledger import FLOWS
+
+BEGIN = NOW - timedelta(days=7)
+
+
+def cut(flows: list[Sent], *, passes: frozenset[str] = frozenset(), forwarded: bool = True) -> Preview:
+    found = gathered(flows)
+    return preview(
+        found,
+        places(found.addresses),
+        passes.__contains__,
+        (BEGIN, NOW, BEGIN),
+        refuses=False,
+        forwarded=forwarded,
+        allowed=("198.51.100.0/28",),
+    )
+
+
+@pytest.mark.parametrize("forwarded", [True, False])
+@given(
+    flows=st.lists(FLOWS, max_size=30),
+    passes=st.frozensets(st.sampled_from([f"203.0.113.{end}" for end in range(4)])),
+)
+def test_what_would_be_cut_is_what_leaves_and_does_not_pass(
+    *, forwarded: bool, flows: list[Sent], passes: frozenset[str]
+) -> None:
+    kinds = {Direction.OUT, Direction.FORWARDED} if forwarded else {Direction.OUT}
+    leaving = [each.flow for each in flows if each.flow.direction in kinds]
+    found = cut(flows, passes=passes, forwarded=forwarded)
+    assert found.count == sum(each.destination not in passes for each in leaving)
+    assert found.spared == sum(each.destination in passes for each in leaving)
+    named = {each.foreign for victim in found.victims for each in victim.cuts}
+    assert named == {each.destination for each in leaving} - passes
+    assert sum(each.count for victim in found.victims for each in victim.cuts) == found.count
+
+
+ROLES = {
+    "dnf-makecache.service": Role.UPDATES,
+    "certbot-renew.service": Role.CERTIFICATES,
+    "chronyd.service": Role.TIME,
+    "unbound.service": Role.NAMES,
+    "php-fpm.service": None,
+    "evil.service": None,
+}
+
+
+def test_what_a_host_needs_is_named_as_such() -> None:
+    found = cut([sent(who, **values) for _weight, who, values in PROGRAMS])
+    roles = {victim.doer.program.unit: victim.named for victim in found.victims if victim.doer.program.unit}
+    assert roles == {unit: None if role is None else Named(role, sure=True) for unit, role in ROLES.items()}
+    assert [victim.named is None for victim in found.victims] == sorted(
+        victim.named is None for victim in found.victims
+    )
+
+
+@pytest.mark.parametrize(
+    ("who", "port", "named"),
+    [
+        (sender("/usr/bin/dnf5"), 443, Named(Role.UPDATES, sure=True)),
+        (
+            sender("/usr/bin/python3.12", command="/usr/bin/python3 /usr/bin/dnf update"),
+            443,
+            Named(Role.UPDATES, sure=False),
+        ),
+        (sender("/usr/bin/curl"), 53, Named(Role.NAMES, sure=True)),
+        (sender("/usr/bin/curl"), 853, Named(Role.NAMES, sure=True)),
+        (sender("/usr/bin/curl"), 123, Named(Role.TIME, sure=True)),
+        (sender("/usr/bin/curl"), 443, None),
+        # anybody can call a program dnf
+        (sender("/tmp/dnf"), 443, None),
+        (sender("/home/eve/usr/bin/dnf"), 443, None),
+        (sender("/usr/bin/dnf5", deleted=True), 443, None),
+        (sender("/usr/bin/dnf5", container="eve"), 443, None),
+        (sender("/tmp/x", unit="dnf-makecache.service"), 443, None),
+        (sender("/tmp/x", command="dnf makecache"), 443, Named(Role.UPDATES, sure=False)),
+        (sender("/usr/bin/python3.12", unit="dnf-evil.scope"), 443, None),
+    ],
+)
+def test_who_only_calls_himself_so_is_not_sure(who: Sender, port: int, named: Named | None) -> None:
+    (victim,) = cut([sent(who, destination_port=port)]).victims
+    assert victim.named == named
+
+
+def test_one_port_of_another_kind_is_enough_to_be_nothing_special() -> None:
+    (victim,) = cut([sent(destination_port=53), sent(destination_port=443)]).victims
+    assert victim.named is None
+
+
+def test_each_address_comes_with_what_would_spare_it() -> None:
+    found = cut([sent(), sent(destination="2001:db8:2::7")])
+    text = "\n".join(preview_lines(found))
+    for spare in ('"203.0.113.2/32"', '"203.0.113.0/24"', '"2001:db8:2::7/128"', '"2001:db8:2::/48"'):
+        assert spare in text
+    assert 'always_allow = ["198.51.100.0/28", ' in text
+    assert preview_json(found)["programs"][0]["addresses"][0]["always_allow"]
+
+
+def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
+    name = "\x1b[2J\u202e\n"
+    who = sender(f"/tmp/{name}", unit=name, user=name, command=name, container=name)
+    assert all(
+        line.isprintable() for line in preview_lines(cut([sent(who), sent(Sender(known=Known.NOT), protocol=name)]))
+    )
+
+
+def configured(folder: Path, more: str, set_table: str = "include = []") -> object:
+    made = world(folder)
+    made.configure(more=more, set_table=set_table)
+    assert made.run("fetch").code == 0
+    now = datetime.now(UTC) - timedelta(hours=1)
+    with Ledger.open(path(made.state)) as ledger:
+        ledger.record(
+            [
+                sent(at=now),
+                sent(at=now, destination="198.51.100.7"),
+                sent(at=now, destination="10.0.0.7"),
+                sent(at=now, destination="169.254.1.1"),
+                sent(at=now, destination="203.0.113.77"),
+                sent(at=now, destination="203.0.113.80", direction=Direction.FORWARDED, source="10.88.0.2"),
+                sent(at=now, source="203.0.113.81", direction=Direction.IN),
+            ]
+        )
+    done = made.run("--json", "preview")
+    assert (done.code, done.err) == (0, "")
+    assert made.run("preview").code == 0
+    return sorted(each["address"] for program in done.value["programs"] for each in program["addresses"])
+
+
+def test_the_command_spares_what_the_set_and_the_configuration_spare(tmp_path: Path) -> None:
+    assert configured(tmp_path, '[apply]\nalways_allow = ["203.0.113.77"]') == [
+        "10.0.0.7",
+        "203.0.113.2",
+        "203.0.113.80",
+    ]
+
+
+def test_private_addresses_are_cut_only_where_they_are_not_in_the_set(tmp_path: Path) -> None:
+    # the documentation addresses are special-purpose, too
+    assert configured(tmp_path, "", 'include = ["special-purpose"]') == []
+
+
+def test_what_is_forwarded_is_cut_only_where_the_policy_says_so(tmp_path: Path) -> None:
+    assert configured(tmp_path, "[outbound]\nforwarded = false") == ["10.0.0.7", "203.0.113.2", "203.0.113.77"]

@@ -1,0 +1,292 @@
+"""What a report says of flows, as text, for JSON, as evidence; and the commands on a ledger of their own."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import stat
+import subprocess
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fwfeed import names
+from fwfeed.flow import Direction, Known, Sender, Sent
+from fwfeed.ledger import Ledger, path
+from fwfeed.report.evidence import Basis, evidence, inert
+from fwfeed.report.traffic import traffic_json, traffic_lines
+from fwfeed.traffic import Traffic
+from tests.unit.builders import World, snapshot, world
+from tests.unit.flows import NOW, sender, sent, week
+from tests.unit.summaries import tallies, traffic
+from tests.unit.test_ledger import FLOWS
+
+HOSTILE = "\x1b[2J\x07\u202eOUTBOUND_FOREIGN \n</script>"
+
+
+def lines(shown: Traffic) -> str:
+    return "\n".join(traffic_lines(shown))
+
+
+@given(st.lists(FLOWS, min_size=1, max_size=30))
+def test_sums_are_what_one_counts_on_fingers(flows: list[Sent]) -> None:
+    shown = traffic(flows)
+    leaving = [each for each in flows if each.flow.direction is not Direction.IN]
+    assert shown.left == len(leaving) == sum(each.count for each in shown.countries)
+    assert shown.counts == {direction: sum(f.flow.direction is direction for f in flows) for direction in Direction}
+    assert shown.attributed == sum(each.sender.known is Known.SOCKET for each in leaving)
+    assert shown.addresses == len({each.flow.destination for each in leaving})
+    by_endpoint = Counter(
+        (each.flow.destination, each.flow.destination_port, each.flow.protocol, each.flow.direction) for each in leaving
+    )
+    assert {tuple(each.endpoint): each.seen.count for each in shown.destinations} == by_endpoint
+    assert sum(each.seen.count for each in shown.activities) == len(leaving)
+    for each in shown.destinations:
+        assert sum(count for _doer, count in each.doers) == each.seen.count
+        moments = [f.flow.at for f in leaving if f.flow.destination == each.endpoint.foreign]
+        assert min(moments) <= each.seen.first <= each.seen.last <= max(moments)
+    assert sum(hour.attributed + hour.others + hour.came_in for hour in shown.hours) == len(flows)
+
+
+def test_the_report_names_who_and_where() -> None:
+    evil = sender("/tmp/.x/miner", unit="evil.service", user="apache", command="/tmp/.x/miner -o pool", deleted=True)
+    text = lines(traffic([sent(at=NOW - timedelta(days=2)), *[sent(evil, destination="203.0.113.66")] * 3]))
+    assert "4 left to 2 addresses" in text
+    assert "/tmp/.x/miner (deleted) NEW\n      unit evil.service, user apache" in text
+    assert "203.0.113.66 NEW" in text
+    assert "program known of 100.0%; 0 events lost" in text
+    assert "203.0.113.2 NEW" not in text
+
+
+def test_only_what_was_not_there_before_yesterday_is_new() -> None:
+    old, new = sent(at=NOW - timedelta(hours=25)), sent(destination="203.0.113.3")
+    assert {each.endpoint.foreign: each.seen.new for each in traffic([old, sent(), new]).destinations} == {
+        "203.0.113.2": False,
+        "203.0.113.3": True,
+    }
+    assert traffic([new]).news == 0  # a ledger that begins today has nothing but news
+
+
+def test_what_is_not_known_is_said_to_be_so() -> None:
+    raw = Sender(known=Known.SUSPECTS, suspects=("/usr/bin/nping (pid 7)",))
+    text = lines(traffic([sent(raw, destination_port=None, protocol="ICMP"), sent(Sender(known=Known.NOT), uid=None)]))
+    assert "a raw socket" in text
+    assert "who could have been it: /usr/bin/nping (pid 7)" in text
+    assert "program known of 0.0%" in text
+    assert "not known" in text
+
+
+def test_what_came_in_is_not_counted_among_what_left() -> None:
+    coming = sent(direction=Direction.IN, source="203.0.113.9", destination="198.51.100.1", destination_port=22)
+    shown = traffic([sent(), coming])
+    assert (shown.left, len(shown.visitors)) == (1, 1)
+    assert shown.visitors[0].endpoint.foreign == "203.0.113.9"
+    assert "1 came in" in lines(shown)
+
+
+def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
+    who = sender(f"/tmp/{HOSTILE}", unit=HOSTILE, user=HOSTILE, command=HOSTILE, container=HOSTILE, package=HOSTILE)
+    suspects = Sender(known=Known.SUSPECTS, suspects=(HOSTILE,))
+    shown = traffic(
+        [sent(who), sent(suspects), sent(protocol=HOSTILE)], names={"203.0.113.2": HOSTILE}, remarks=[HOSTILE]
+    )
+    for line in traffic_lines(shown):
+        assert line.isprintable()
+    assert json.loads(json.dumps(traffic_json(shown)))["programs"]
+
+
+def test_an_empty_ledger_says_what_to_do() -> None:
+    assert "systemctl enable --now fwfeed-watch.service" in lines(traffic([]))
+    assert traffic_json(traffic([]))["ledger_begins"] is None
+
+
+def pack(shown: Traffic, flows: list[Sent]) -> dict[str, bytes]:
+    basis = Basis(hashes={}, configuration=None, generation=None, version="1.0", host="www1")
+    return evidence(shown, tallies(flows), basis, b"<html>")
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t=", "\uff1d", " =", '"=', "'="])
+def test_no_cell_of_the_evidence_is_a_formula(begin: str) -> None:
+    text = f"{begin}HYPERLINK(1)"
+    assert inert(text)[0] in "'?"
+    flows = [sent(sender(text, unit=text, user=text, command=text, package=text), protocol=text)]
+    for name, raw in pack(traffic(flows, names={"203.0.113.2": text}), flows).items():
+        if name.endswith(".csv"):
+            for row in csv.reader(io.StringIO(raw.decode())):
+                assert not [cell for cell in row if cell.lstrip(' "').startswith(tuple("=+-@\uff1d"))]
+
+
+def test_evidence_has_every_flow_in_its_tables() -> None:
+    flows = week(400)
+    packed = pack(traffic(flows), flows)
+    for name in ("timeline.csv", "destinations.csv", "programs.csv"):
+        table = list(csv.DictReader(io.StringIO(packed[name].decode())))
+        assert sum(int(row["connections"]) for row in table) == len(flows), name
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> World:
+    """A world with places, and a ledger: an hour old, with a program that is there."""
+    made = world(tmp_path)
+    assert made.run("fetch").code == 0
+    program = tmp_path / "miner"
+    program.write_bytes(b"#!/bin/sh\n")
+    now = datetime.now(UTC)
+    with Ledger.open(path(made.state)) as ledger:
+        ledger.record(
+            [
+                sent(sender(str(program), unit="evil.service", command="miner -o <pool>"), at=now - timedelta(hours=1)),
+                sent(at=now - timedelta(days=3), destination="2001:db8:2::7"),
+                sent(at=now - timedelta(days=20)),
+            ]
+        )
+        ledger.lost(5, now)
+    return made
+
+
+def test_the_command_reports_with_countries_of_the_registries(place: World) -> None:
+    done = place.run("report")
+    assert (done.code, done.err) == (0, "")
+    assert "2 left to 2 addresses in 1 country" in done.out
+    assert "DE ripencc" in done.out
+    assert "unit evil.service" in done.out
+    assert "5 events lost" in done.out
+    value = place.run("--json", "report").value
+    assert {each["delegated"] for each in value["destinations"]} == {"203.0.113.0/24", "2001:db8:2::/48"}
+    assert value["lost"] == 5
+
+
+def test_it_looks_as_far_back_as_it_is_asked_to(place: World) -> None:
+    assert [place.run("--json", "report", "--since", since).value["left"] for since in ("2h", "7d", "30d", "off")] == [
+        1,
+        2,
+        3,
+        3,
+    ]
+    assert place.run("report", "--since", "yesterday").code == 2
+
+
+def test_the_command_writes_a_page_for_its_owner_alone(place: World, tmp_path: Path) -> None:
+    file = tmp_path / "new/report.html"
+    done = place.run("report", "--html", file, "--lang", "ja")
+    assert (done.code, done.out) == (0, "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    text = file.read_text()
+    assert '<html lang="ja"' in text
+    assert "miner -o &lt;pool&gt;" in text
+    assert "<pool>" not in text
+
+
+def test_the_command_packs_evidence(place: World, tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    assert place.run("report", "--evidence", folder).code == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    programs = list(csv.DictReader(io.StringIO((folder / "programs.csv").read_text())))
+    miner = next(row for row in programs if row["unit"] == "evil.service")
+    assert miner["sha256"] == hashlib.sha256(b"#!/bin/sh\n").hexdigest()
+    assert (folder / "fwfeed.toml").read_bytes() == place.config.read_bytes()
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert [source["name"] for source in provenance["candidate"]["sources"]] == ["apnic", "ripencc"]
+    assert {path.name for path in folder.iterdir()} == {
+        "README.txt",
+        "report.html",
+        "timeline.csv",
+        "destinations.csv",
+        "programs.csv",
+        "fwfeed.toml",
+        "provenance.json",
+        "SHA256SUMS",
+    }
+
+
+def test_evidence_goes_into_an_empty_folder_and_no_other(place: World, tmp_path: Path) -> None:
+    empty, full, link, file = (tmp_path / name for name in ("empty", "full", "link", "file"))
+    empty.mkdir()
+    full.mkdir()
+    (full / "mine").write_text("mine")
+    link.symlink_to(empty)
+    file.write_text("mine")
+    before = snapshot(full)
+    for refused in (full, link, file):
+        done = place.run("report", "--evidence", refused)
+        assert done.code == 1
+        assert "is there already" in done.err
+    assert snapshot(full) == before
+    assert file.read_text() == "mine"
+    assert not list(empty.iterdir())
+    assert place.run("report", "--evidence", empty).code == 0
+    assert (empty / "SHA256SUMS").exists()
+
+
+def test_a_program_that_is_a_pipe_does_not_hold_up_the_evidence(place: World, tmp_path: Path) -> None:
+    (tmp_path / "miner").unlink()
+    subprocess.run(["mkfifo", tmp_path / "miner"], check=True)
+    assert place.run("report", "--evidence", tmp_path / "evidence").code == 0
+    assert "not a regular file" in (tmp_path / "evidence/programs.csv").read_text()
+
+
+def test_without_a_ledger_it_says_what_to_do_and_makes_none(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    for command in ("report", "preview"):
+        done = made.run(command)
+        assert done.code == 0
+        assert "fwfeed-watch.service" in done.out
+    assert not made.state.exists()
+
+
+def test_without_places_it_reports_all_the_same(place: World) -> None:
+    (place.state / "candidate/delegations.sqlite").write_bytes(b"broken")
+    done = place.run("report")
+    assert done.code == 0
+    assert "countries are not known" in done.out
+    assert "unit evil.service" in done.out
+
+
+def test_a_damaged_ledger_is_an_error_with_a_way_out(place: World) -> None:
+    for each in place.state.glob("ledger.sqlite*"):
+        each.write_bytes(b"broken" * 999)
+    done = place.run("report")
+    assert done.code == 1
+    assert "damaged" in done.err
+    assert "move it aside" in done.err
+
+
+def test_names_are_asked_for_only_on_request(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(address: str) -> tuple[str, list[str], list[str]]:
+        asked.append(address)
+        return ("host.example.net" if ":" in address else "<b>\x1b[31m", [], [])
+
+    monkeypatch.setattr("socket.gethostbyaddr", answer)
+    place.run("report")
+    assert asked == []
+    done = place.run("report", "--names")
+    assert sorted(asked) == ["2001:db8:2::7", "203.0.113.2"]
+    assert "host.example.net" in done.out
+    assert "<b>" not in done.out
+
+
+def test_a_resolver_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+    import time
+
+    ended = threading.Event()
+
+    def answer(address: str) -> tuple[str, list[str], list[str]]:
+        if address != "203.0.113.1":
+            ended.wait(20)
+        return ("host.example.net", [], [])
+
+    monkeypatch.setattr("socket.gethostbyaddr", answer)
+    began = time.monotonic()
+    assert names.reverse([f"203.0.113.{end}" for end in range(1, 90)], 0.5) == {"203.0.113.1": "host.example.net"}
+    assert time.monotonic() - began < 5
+    ended.set()
