@@ -195,7 +195,7 @@ class Reader:
             if error.errno not in {errno.EPERM, errno.EBUSY}:
                 raise
             message = f"another program listens to NFLOG group {group}"
-            way_out = "let one fwfeed watch run alone (systemctl status fwfeed-watch), or choose another group"
+            way_out = "only one can listen; what fwfeed-watch.service sees: fwfeed report --since 1h; or stop it"
             raise FwfeedError(message, way_out) from None
         ask(
             channel,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,12 +12,15 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from fwfeed import kernlog
 from fwfeed import names as reverse_names
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
+from fwfeed.flow import Flow, Known, Sender, Sent
 from fwfeed.ledger import Ledger
 from fwfeed.ledger import path as ledger_path
+from fwfeed.ledger.importing import import_flows
 from fwfeed.model import Candidate, Generation
 from fwfeed.prefixes import Family, Ranges, cover, find, format_prefix, merge, parse_address
 from fwfeed.preview import Preview
@@ -27,11 +31,40 @@ from fwfeed.tally import Tally
 from fwfeed.traffic import NOWHERE, Gathered, Lore, Place, Traffic, gather, summarize
 
 _DAY = timedelta(days=1)
+_JOURNAL = "journal"
+_SETTLED = timedelta(seconds=5)
+"""How old a line of the log has to be: whoever watches has recorded by then what he saw of it."""
 _NAMES_SECONDS = 5.0
 _NAMES = 500
 _PLACES = 100_000  # for more, looking them up would take longer than delegations.sqlite may
 _HASH_CAP = 1 << 30
 _BLOCK = 1 << 20
+
+
+def import_log(config: Config, *, now: datetime) -> int:
+    """Bring into the ledger what the journal has of the kernel's log and nobody watched; return how many flows.
+
+    Who sent them is known as far as the kernel said it: by their user, or not at all. Raises FwfeedError.
+    """
+    with Ledger.open(ledger_path(Path(config.paths.state)), keep=config.watch.keep) as ledger:
+        known = ledger.cursor(_JOURNAL)
+        since = max(now - config.watch.keep, datetime.fromisoformat(known)) if known else now - config.watch.keep
+        prefixes = (config.outbound.prefix, config.inbound.prefix)
+        news = (
+            (Sent(flow=flow, sender=_unnamed(flow)), flow.at.isoformat())
+            for flow in kernlog.of_the_journal(prefixes, since=since)
+            if since < flow.at <= now - _SETTLED
+        )
+        return import_flows(ledger, news, _JOURNAL)
+
+
+def _unnamed(flow: Flow) -> Sender:
+    if flow.uid is None:
+        return Sender(known=Known.NOT)
+    try:
+        return Sender(known=Known.USER, user=pwd.getpwuid(flow.uid).pw_name)
+    except KeyError:
+        return Sender(known=Known.USER, user=str(flow.uid))
 
 
 def report(config: Config, *, now: datetime, since: timedelta, names: bool = False) -> Traffic:

@@ -43,7 +43,8 @@ def _whole(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     session = Session(arguments)
-    if arguments.run is not changes.recover:
+    # watch runs for days, may begin in mid-apply, and has no business with the firewall
+    if arguments.run not in (changes.recover, observing.watch):
         session.recover()
     return int(arguments.run(session))
 
@@ -149,7 +150,8 @@ def parser() -> argparse.ArgumentParser:
     measuring = command("metrics", monitoring.metrics, "say where things stand in Prometheus' text format (root)")
     measuring.add_argument("--output", type=Path, metavar="FILE", help="put it there, at one stroke, as root")
     measuring.set_defaults(whole=monitoring.metrics_always)
-    command("watch", observing.watch, "show foreign connections as they begin, and who sends them (root)")
+    watching = command("watch", observing.watch, "show foreign connections as they begin, and who sends them (root)")
+    watching.add_argument("--record", action="store_true", help="into the ledger, too, as fwfeed-watch.service does")
     listing = command("list", do.list_set, "print the candidate's set, one prefix a line")
     listing.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or only IPv6")
     looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")

@@ -8,19 +8,23 @@ import shutil
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fwfeed.cli.session import Session, write
-from fwfeed.errors import ExitCode, printable
+from fwfeed.errors import ConfigError, ExitCode, printable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fwfeed.flow import Sender, Sent
+    from fwfeed.ledger import Ledger
     from fwfeed.observe import Summary
 
-_GROUP = 243
+_ON = "name a group, as 243, and: fwfeed apply"
 _DRAWN_SECONDS = 0.5
 _ROWS = 1000
 
@@ -38,16 +42,26 @@ def watch(session: Session) -> int:
         show = _json
     else:
         show = _line
-    group = _group(session)
+    group = session.config.watch.group
+    if group is None:
+        raise ConfigError(['watch.group is "off": the policies hand over nothing to watch'], _ON)
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        with handed_over(lambda _signal: _wake(writing)):
+        with handed_over(lambda _signal: _wake(writing)), _recording(session) as ledger:
+
+            def begin() -> None:
+                session.tell(f"watching NFLOG group {group}")
+                if ledger is not None:
+                    ledger.begin()
+
             summary = observe(
                 group,
                 show,
                 stop=reading,
                 idle=table.draw if table is not None else write,
-                ready=lambda: session.tell(f"watching NFLOG group {group}"),
+                ready=begin,
+                record=None if ledger is None else ledger.record,
+                lost=None if ledger is None else ledger.lost,
             )
     finally:
         os.close(reading)
@@ -58,9 +72,39 @@ def watch(session: Session) -> int:
     return ExitCode.DONE
 
 
-def _group(session: Session) -> int:
-    watching = getattr(session.config, "watch", None)
-    return int(getattr(watching, "group", None) or _GROUP)
+@contextmanager
+def _recording(session: Session) -> Iterator[_Recording | None]:
+    if not session.arguments.record:
+        yield None
+        return
+    from fwfeed.ledger import Ledger, path
+
+    with Ledger.open(path(Path(session.config.paths.state)), keep=session.config.watch.keep) as ledger:
+        recording = _Recording(ledger, session)
+        yield recording
+        recording.note()
+
+
+class _Recording:
+    """What is seen goes into the ledger, and so does since when all is seen: logs tell the same once more."""
+
+    def __init__(self, ledger: Ledger, session: Session) -> None:
+        self._ledger = ledger
+        self._session = session
+        self._since = session.now
+
+    def begin(self) -> None:
+        self._since = self._session.now
+
+    def record(self, batch: Sequence[Sent]) -> None:
+        self._ledger.record(batch)
+        self.note()
+
+    def lost(self, count: int, now: datetime) -> None:
+        self._ledger.lost(count, now)
+
+    def note(self) -> None:
+        self._ledger.watched(self._since, self._session.now)
 
 
 def _wake(descriptor: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fwfeed import __version__
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, print_json, print_lines
-from fwfeed.errors import ExitCode
+from fwfeed.errors import ExitCode, FwfeedError
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +43,7 @@ def report(session: Session) -> int:
     asked = session.arguments
     if asked.evidence is not None:
         reporting.require_empty(asked.evidence)
+    _import_log(session)
     now = session.now
     traffic = reporting.report(session.config, now=now, since=asked.since or _WEEK, names=asked.names)
     if asked.html is not None or asked.evidence is not None:
@@ -55,6 +57,20 @@ def report(session: Session) -> int:
 
         print_lines(traffic_lines(traffic))
     return ExitCode.DONE
+
+
+def _import_log(session: Session) -> None:
+    """Take in what only the kernel's log knows, where root asks; a report without it is still one."""
+    if os.geteuid() != 0:
+        session.note("without root, what only the kernel's log knows is left out")
+        return
+    from fwfeed import reporting
+
+    session.tell("reading the kernel's log")
+    try:
+        reporting.import_log(session.config, now=session.now)
+    except FwfeedError as error:
+        session.note(f"the kernel's log could not be read, and is left out: {error.message}")
 
 
 def _write(session: Session, traffic: Traffic) -> None:
@@ -89,6 +105,7 @@ def preview(session: Session) -> int:
     from fwfeed import reporting
     from fwfeed.report.preview import preview_json, preview_lines
 
+    _import_log(session)
     found = reporting.preview(session.config, now=session.now, since=session.arguments.since or _WEEK)
     if session.json:
         print_json(preview_json(found))
