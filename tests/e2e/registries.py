@@ -22,6 +22,12 @@ from fwfeed.config.schema import REGISTRY_URLS
 
 DATA = Path(__file__).parents[1] / "data" / "rir-2018-10-13"
 
+# So that the documentation addresses abroad are somewhere.
+ABROAD = (
+    b"apnic||ipv4|203.0.113.0|256||reserved|\n",
+    b"apnic|AU|ipv4|203.0.113.0|256|20110414|assigned|A9113FEF\n",
+)
+
 Spans = list[tuple[int, int]]
 
 
@@ -39,7 +45,7 @@ class Registries:
         made = cls(site, {})
         for registry in REGISTRY_URLS:
             raw = lzma.decompress((DATA / f"delegated-{registry}-extended-latest.xz").read_bytes())
-            made.files[registry] = raw
+            made.files[registry] = raw.replace(*ABROAD)
         made.publish(day)
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,43 @@ def test_monitoring_knows_how_it_stands(web: Machine) -> None:
     assert web.type("fwfeed check --nagios", 2).startswith("FWFEED CRITICAL - ")
     web.type("fwfeed apply")
     assert web.type("fwfeed check --nagios").startswith("FWFEED OK - ")
+
+
+def test_a_program_that_connects_abroad_is_named_previewed_and_stopped(web: Machine) -> None:
+    tell("The owner's question: what went abroad, and which program sent it?")
+    web.type("systemctl enable --now fwfeed-watch.service")
+    web.path("/usr/local/sbin/evil").write_text(f"#!/bin/bash\nexec 3<>/dev/tcp/{ABROAD}/443 || exit 1\nsleep 1\n")
+    web.path("/etc/systemd/system/evil.service").write_text(
+        "[Service]\nType=oneshot\nExecStart=/bin/bash /usr/local/sbin/evil\n"
+    )
+    web.ask("systemctl daemon-reload")
+    web.type("systemctl start evil.service")
+    ended = time.monotonic()
+    web.wait_for("fwfeed --json report --since 1h | grep -q evil.service", 10)
+    show(f"(named {time.monotonic() - ended:.1f} s after it had ended)\n")
+    said = web.type("fwfeed report --since 1h")
+    for words in ("evil.service", "/usr/bin/bash", ABROAD, "AU"):
+        assert words in said
+    said = web.type("fwfeed preview --since 1h")
+    for words in ("evil.service", ABROAD, "always_allow"):
+        assert words in said
+    web.type("fwfeed report --html /root/report.html --evidence /root/evidence")
+    assert "evil.service" in web.ask("cat /root/report.html")
+    web.type("cd /root/evidence && ls && sha256sum --check --quiet SHA256SUMS")
+
+    tell("First seen, then cut")
+    _configure(web, '#action = "log"', 'action = "reject"')
+    web.type("fwfeed apply")
+    assert web.run("systemctl start evil.service").code != 0
+    assert not web.connect(ABROAD6)
+    assert web.connect(DOMESTIC)
+    assert web.connect(DOMESTIC6)
+    _night(web)
+    assert (_result(web, REFRESH), _result(web, APPLY)) == ("success 0", "success 0")
+    _configure(web, 'action = "reject"', '#action = "log"')
+    web.type("fwfeed apply")
+    assert web.connect(ABROAD)
+    assert web.ask("systemctl is-active fwfeed-watch.service") == "active"
 
 
 def test_the_timer_fires_and_both_halves_succeed_in_their_sandboxes(web: Machine, registries: Registries) -> None:
