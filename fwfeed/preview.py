@@ -43,7 +43,7 @@ _UNITS = (
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A role; `sure` where not the program itself says so: anybody can call a script dnf."""
+    """A role; `sure` where a file of root's says so: anybody can call a script dnf, or use port 53."""
 
     role: Role
     sure: bool
@@ -141,7 +141,8 @@ def named(doer: Doer, command: str, ports: Iterable[int | None]) -> Named | None
     """Return what a program is for, as far as its file, its unit, its command line, or all its ports say."""
     program = doer.program
     name = PurePath(program.executable).name
-    if _OF_ROOT.match(program.executable) and not program.deleted and not program.container:
+    sound = bool(_OF_ROOT.match(program.executable)) and not program.deleted and not program.container
+    if sound:
         if name in _ROLES:
             return Named(_ROLES[name], sure=True)
         if _INTERPRETER.fullmatch(name) or not name:
@@ -150,7 +151,7 @@ def named(doer: Doer, command: str, ports: Iterable[int | None]) -> Named | None
                     return Named(role, sure=True)
     of_ports = {_PORTS.get(port) if port is not None else None for port in ports}
     if len(of_ports) == 1 and (role_of_port := of_ports.pop()) is not None:
-        return Named(role_of_port, sure=True)
+        return Named(role_of_port, sure=sound)
     for word in command.split()[:4]:
         if (said := _ROLES.get(PurePath(word).name)) is not None:
             return Named(said, sure=False)

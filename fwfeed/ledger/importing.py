@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 
 from fwfeed.flow import Sent
 from fwfeed.ledger import Ledger
+from fwfeed.prefixes import find, merge
 from fwfeed.tally import milliseconds
 
 _BATCH = 5_000
@@ -17,15 +18,11 @@ def import_flows(ledger: Ledger, flows: Iterable[tuple[Sent, str]], name: str) -
 
     What was watched as it happened is counted already. After it was cut off, the next import goes on at `cursor(name)`.
     """
-    spans = ledger.spans()
+    spans = merge(ledger.spans())
     number = 0
     stream = iter(flows)
     while batch := list(islice(stream, _BATCH)):
-        news = [sent for sent, _position in batch if not spans or not _within(spans, milliseconds(sent.flow.at))]
+        news = [sent for sent, _position in batch if not spans or find(spans, milliseconds(sent.flow.at)) is None]
         ledger.record(news, cursors={name: batch[-1][1]})
         number += len(news)
     return number
-
-
-def _within(spans: Sequence[tuple[int, int]], kept: int) -> bool:
-    return any(first <= kept <= last for first, last in spans)

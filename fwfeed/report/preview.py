@@ -77,7 +77,7 @@ def _role(victim: Victim) -> str:
     if victim.named is None:
         return ""
     role = victim.named.role
-    return f"  [{role.upper()}]" if victim.named.sure else f"  [calls itself what does {role}]"
+    return f"  [{role.upper()}]" if victim.named.sure else f"  [seems to be {role}]"
 
 
 def _cut_row(cut: Cut) -> tuple[str, ...]:

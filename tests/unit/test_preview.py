@@ -90,6 +90,7 @@ def test_what_a_host_needs_is_named_as_such() -> None:
         (sender("/usr/bin/dnf5", deleted=True), 443, None),
         (sender("/usr/bin/dnf5", container="eve"), 443, None),
         (sender("/tmp/x", unit="dnf-makecache.service"), 443, None),
+        (sender("/tmp/x"), 53, Named(Role.NAMES, sure=False)),
         (sender("/tmp/x", command="dnf makecache"), 443, Named(Role.UPDATES, sure=False)),
         (sender("/usr/bin/python3.12", unit="dnf-evil.scope"), 443, None),
     ],

@@ -162,6 +162,16 @@ def test_the_command_reports_with_countries_of_the_registries(place: World) -> N
     assert value["lost"] == 5
 
 
+def test_new_is_what_the_whole_ledger_did_not_have_before_yesterday(place: World) -> None:
+    with Ledger.open(path(place.state)) as ledger:
+        late = datetime.now(UTC) - timedelta(hours=2)
+        ledger.record([sent(at=late, destination="203.0.113.9"), sent(at=late, destination="2001:db8:2::7")])
+    value = place.run("--json", "report").value
+    # 203.0.113.2 was there 20 days ago, before the time of this report
+    assert {each["address"] for each in value["destinations"] if each["new"]} == {"203.0.113.9"}
+    assert [each["unit"] for each in value["programs"] if each["new"]] == ["evil.service"]
+
+
 def test_it_looks_as_far_back_as_it_is_asked_to(place: World) -> None:
     assert [place.run("--json", "report", "--since", since).value["left"] for since in ("2h", "7d", "30d", "off")] == [
         1,

@@ -241,11 +241,11 @@ footer table { width: 100%; }
   thead th { font-size: 8pt; }
   td time { white-space: normal; }
   #programs td:nth-child(n) { min-width: 0; }
-  #programs th:nth-child(1) { width: 25%; }
+  #programs th:nth-child(1) { width: 22%; }
   #programs th:nth-child(2) { width: 15%; }
-  #programs th:nth-child(3) { width: 8%; }
+  #programs th:nth-child(3) { width: 10%; }
   #programs th:nth-child(4) { width: 16%; }
-  th.n { width: 9%; }
+  th.n { width: 9.5%; }
   #destinations th.n, #visitors th.n { width: 10%; }
   .mark { font-size: 7pt; line-height: 10pt; }
   .countries { column-gap: 28px; }

@@ -87,7 +87,7 @@ def activities(found: Sequence[Activity], until: datetime) -> Iterator[str]:
         if each.suspects:
             yield f"<small>{both('could have been:', '候補:')} {text(each.suspects[:300])}</small>"
         yield f"</td><td>{_filled(program.unit)}</td><td>{_filled(user_text(each.doer))}</td><td><div>"
-        countries = ", ".join(code for code, _count in each.countries[:6]) + (" …" if len(each.countries) > 6 else "")
+        countries = ", ".join(code for code, _count in each.countries[:5]) + (" …" if len(each.countries) > 5 else "")
         targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:1])
         others = len(each.endpoints) - 1
         more = f" {_others(others)}" if others > 0 else ""
