@@ -115,11 +115,8 @@ def fold(flows: Iterable[Sent]) -> dict[Key, Sum]:
             found.first = moment
         elif moment > found.last:
             found.last = moment
-    return {_key(*key): found for key, found in sums.items()}
-
-
-def _key(hour: int, foreign: str, port: int, protocol: str, direction: Direction, origin: str, row: _Row) -> Key:
-    return Key(hour, foreign, port, protocol, direction, origin, Program(*row))
+    programs = {row: Program(*row) for row in {key[6] for key in sums}}
+    return {Key(*key[:6], programs[key[6]]): found for key, found in sums.items()}
 
 
 def milliseconds(moment: datetime) -> int:
