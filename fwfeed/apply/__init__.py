@@ -18,7 +18,7 @@ from fwfeed.apply.plan import Plan, check, plan, plan_back, plan_nothing
 from fwfeed.apply.recovery import recover, recover_first
 from fwfeed.apply.transaction import finish, undo
 from fwfeed.config import Config
-from fwfeed.errors import FwfeedError, RollbackFailed, RolledBack
+from fwfeed.errors import FwfeedError, Held, RollbackFailed, RolledBack
 from fwfeed.model import Generation, Outcome
 from fwfeed.signals import undisturbed
 from fwfeed.store import generations
@@ -59,7 +59,7 @@ def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
     """
     require_root()
     with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=operator.tell):
-        _recover(config, operator.tell)
+        _recover(config, operator.tell, unattended=unattended)
         store = Generations.below(Path(config.paths.state))
         history = store.all(Path(config.paths.firewalld))
         why = generations.why_held_back(history)
@@ -119,7 +119,9 @@ def uninstall(config: Config, operator: Operator) -> Applied:
         current = generations.current(Generations.below(Path(config.paths.state)).all(Path(config.paths.firewalld)))
         if current is None:
             return Applied(generation=None, reloaded="", waits=None, held_back="", warnings=(), seconds=0.0)
-        return make(config, operator, plan_nothing(config), Descent.of_nothing(current))
+        # it waits for nobody: whoever would have to confirm may have taken away what would undo it
+        at_once = replace(config, apply=replace(config.apply, confirm=None))
+        return make(at_once, operator, plan_nothing(config), Descent.of_nothing(current))
 
 
 def confirm(config: Config, *, tell: Tell) -> Generation:
@@ -175,13 +177,13 @@ def go_back_unconfirmed(config: Config, number: int, *, tell: Tell) -> None:
         time.sleep(waiting.waits.left)
 
 
-def _recover(config: Config, tell: Tell) -> None:
-    _require_none_waiting(recover(Path(config.paths.state), tell))
+def _recover(config: Config, tell: Tell, *, unattended: bool = False) -> None:
+    _require_none_waiting(recover(Path(config.paths.state), tell), unattended=unattended)
 
 
-def _require_none_waiting(waiting: Entry | None) -> None:
+def _require_none_waiting(waiting: Entry | None, *, unattended: bool = False) -> None:
     if waiting is not None and waiting.waits is not None:
-        raise FwfeedError(
+        raise (Held if unattended else FwfeedError)(  # for a timer it is no failure: somebody is at it
             f"generation {waiting.generation} waits to be confirmed until {waiting.waits.until:%H:%M:%S} UTC",
             "keep it: fwfeed confirm; or go back: fwfeed rollback",
         )

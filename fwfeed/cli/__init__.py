@@ -127,9 +127,10 @@ def parser() -> argparse.ArgumentParser:
     taking_out = command("uninstall", changes.uninstall, "take out all of fwfeed's below /etc/firewalld (root)")
     for each in (updating, applying, going_back, taking_out):
         each.add_argument("--allow-lockout", action="store_true", help=text)
-    command(
+    recovering = command(
         "recover", changes.recover, "end what was cut off or not confirmed in time, as every command first does (root)"
     )
+    recovering.set_defaults(whatever_is_configured=True)
     command("daemon", changes.daemon, "update at the start and every night, on a host without systemd (root)")
     command("history", changes.history, "list what was installed, and how it ended")
     command("status", do.status, "show the candidate, what is installed, and whether the kernel agrees")

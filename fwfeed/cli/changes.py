@@ -66,10 +66,6 @@ def uninstall(session: Session) -> int:
         session.note(f"warning: {warning}")
     root = session.config.paths.firewalld
     print_lines([f"nothing of fwfeed's is below {root} or in the kernel any more"])
-    if applied.waits is not None:
-        print_lines(
-            [f"IT WILL BE UNDONE at {applied.waits.until:%H:%M:%S} UTC, unless you can still say: fwfeed confirm"]
-        )
     return ExitCode.DONE
 
 
@@ -90,6 +86,8 @@ def recover(session: Session) -> int:
     from fwfeed.apply import recover_now
 
     recover_now(session.config, tell=session.note)
+    if session.broken is not None:
+        raise session.broken
     return ExitCode.DONE
 
 

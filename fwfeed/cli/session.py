@@ -26,7 +26,16 @@ class Session:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.json: bool = arguments.json
-        self.config = self.read_config()
+        self.broken: ConfigError | None = None
+        try:
+            self.config = self.read_config()
+        except ConfigError as error:
+            # what undoes a change at boot must not hang on a mistake that somebody has made since
+            if arguments.config is not None or not getattr(arguments, "whatever_is_configured", False):
+                raise
+            from fwfeed.config import Config
+
+            self.broken, self.config = error, Config()
         self._progress = _Progress() if not arguments.quiet and sys.stderr.isatty() else None
 
     @property

@@ -144,13 +144,15 @@ def _sources(status: Status, aged: Sequence[_Aged]) -> Iterator[Finding]:
 
 
 def _units(status: Status) -> Iterator[Finding]:
+    mended = status.problems == () and not status.pending
     for run in status.runs:
         applies = run.unit == _APPLY
         made = status.last.created if applies and status.last else None
         if not applies and status.candidate:
             made = status.candidate.compiled
         if run.exit_code not in _TOLD_ELSEWHERE and (made is None or made < run.ended):
-            level = Level.CRITICAL if applies else Level.WARNING
+            # what was mended by hand, and is proved, has left no generation
+            level = Level.CRITICAL if applies and not mended else Level.WARNING
             yield Finding(level, f"{run.unit} ended with {_named(run)} at {moment_text(run.ended)}")
 
 

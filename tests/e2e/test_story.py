@@ -236,7 +236,9 @@ def test_who_does_not_come_back_after_a_reboot_finds_it_undone(web: Machine, end
     if end == "reboot":
         web.reboot()
     else:
+        _configure(web, 'prefix = "ABROAD "', 'prefix = "ABROAD "\nnonsense = 1')  # must not keep it from being undone
         web.power_cut()
+        _configure(web, 'prefix = "ABROAD "\nnonsense = 1', 'prefix = "ABROAD "')
     assert "nobody confirmed it in time; what was installed before is back" in web.type(
         f"journalctl -b -o cat -u {RECOVER}"
     )
@@ -336,6 +338,10 @@ def test_an_upgrade_keeps_configuration_timer_and_firewall(
 
 def test_it_goes_as_the_readme_says(web: Machine) -> None:
     tell("The end: fwfeed is removed, as README has it")
+    _configure(web, '#prefix = "OUTBOUND_FOREIGN "', 'prefix = "ABROAD "')
+    web.type("fwfeed apply --confirm-within 1h")
+    assert "first: fwfeed confirm, or fwfeed rollback" in web.run("dnf -y remove --noautoremove fwfeed").said
+    web.type("fwfeed confirm")
     for step in _steps("Remove it"):
         web.type(step.replace("dnf remove", "dnf -y remove"))
     assert web.run("command -v fwfeed; systemctl cat fwfeed.timer").code != 0

@@ -140,10 +140,18 @@ LEVELS: Mapping[str, tuple[Mapping[str, Any], Level, str]] = {
             "fwfeed-apply.service ended with exit code 5 (LOCKOUT) at 2026-01-02T12:00:00+00:00"
         ),
     ),
-    "apply killed": (
+    "apply killed, but all is as it should be": (
         {"runs": (replace(APPLIED, exit_code=137),)},
-        Level.CRITICAL,
+        Level.WARNING,
         "fwfeed-apply.service ended with exit code 137 at 2026-01-02T03:05:01+00:00",
+    ),
+    "apply killed": (
+        {"runs": (replace(APPLIED, exit_code=137),), "pending": True},
+        Level.CRITICAL,
+        (
+            "fwfeed-apply.service ended with exit code 137 at 2026-01-02T03:05:01+00:00; "
+            "the candidate of 2026-01-02T03:04:05+00:00 is not applied"
+        ),
     ),
     "apply failed, then well": ({"runs": (replace(APPLIED, exit_code=4, ended=SINCE),)}, Level.OK, WELL),
     "apply held": ({"runs": (replace(APPLIED, exit_code=3),)}, Level.OK, WELL),
