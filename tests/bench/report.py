@@ -106,7 +106,7 @@ def write(file: Path) -> None:
         for sent, _position in flows():
             flow = sent.flow
             line = f"OUTBOUND_FOREIGN IN= OUT=eth0 SRC={flow.source} DST={flow.destination} LEN=60 TOS=0x00 PREC=0x00"
-            line += f" TTL=64 ID=1 DF PROTO=TCP SPT={flow.source_port} DPT=443 WINDOW=64240 RES=0x00 SYN URGP=0 UID=0 GID=0 "
+            line += f" TTL=64 ID=1 DF PROTO=TCP SPT={flow.source_port} DPT=443 WINDOW=64240 SYN URGP=0 UID=0 GID=0 "
             record = {
                 "__REALTIME_TIMESTAMP": f"{flow.at.timestamp() * 1e6:.0f}",
                 "_TRANSPORT": "kernel",
