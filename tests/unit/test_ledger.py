@@ -187,6 +187,15 @@ def test_what_was_watched_is_not_counted_again_from_the_log(file: Path) -> None:
         assert import_flows(ledger, log, "journal") == 40 - 21
 
 
+def test_what_came_in_while_it_was_watched_is_counted_from_the_log(file: Path) -> None:
+    with opened(file) as ledger:
+        ledger.watched(NOW - timedelta(minutes=30), NOW)
+        at = NOW - timedelta(minutes=20)
+        log = [(sent(at=at, direction=direction, source="203.0.113.9"), "1") for direction in Direction]
+        assert import_flows(ledger, log, "journal") == 1
+        assert [row.direction for row in rows(ledger)] == [Direction.IN]
+
+
 def test_lost_events_are_counted_by_the_hour(file: Path) -> None:
     with opened(file) as ledger:
         ledger.lost(3, NOW)
