@@ -24,7 +24,7 @@ from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger
 from fwfeed.ledger.importing import import_flows
-from fwfeed.tally import NOBODY, Tally
+from fwfeed.tally import NOBODY, Tally, milliseconds
 from tests.unit.builders import CHECKOUT
 from tests.unit.flows import NOW, sender, sent, week
 
@@ -185,6 +185,17 @@ def test_what_was_watched_is_not_counted_again_from_the_log(file: Path) -> None:
         ledger.watched(NOW - timedelta(minutes=30), NOW - timedelta(minutes=10))
         log = [(sent(at=NOW - timedelta(minutes=minute)), str(minute)) for minute in range(40, 0, -1)]
         assert import_flows(ledger, log, "journal") == 40 - 21
+
+
+def test_what_was_seen_and_since_when_are_kept_together_or_not_at_all(file: Path) -> None:
+    span = (NOW - timedelta(minutes=5), NOW)
+    with opened(file) as ledger:
+        with pytest.raises(FwfeedError):
+            ledger.record([sent()], watched=(NOW, object()))  # type: ignore[arg-type]
+        assert (rows(ledger), ledger.spans()) == ([], [])
+        ledger.record([sent()], watched=span)
+        assert ledger.spans() == [tuple(map(milliseconds, span))]
+        assert len(rows(ledger)) == 1
 
 
 def test_what_came_in_while_it_was_watched_is_counted_from_the_log(file: Path) -> None:
