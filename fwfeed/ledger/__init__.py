@@ -217,8 +217,8 @@ class Ledger:
                 self._connection.execute("DELETE FROM program WHERE id NOT IN (SELECT program FROM tally)")
                 self._programs.clear()
         with explained(self.file):
-            # a script is run to its end; by execute() the first would give back one page
-            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+            # a script is run to its end; by execute() the first would give back one page. PASSIVE waits for no reader
+            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);")
 
     def _watched(self, since: datetime, until: datetime) -> None:
         self._connection.execute(

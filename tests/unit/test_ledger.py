@@ -426,6 +426,17 @@ def test_one_that_somebody_else_holds_is_told(file: Path, monkeypatch: pytest.Mo
         assert len(rows(ledger)) == 1
 
 
+def test_who_reads_for_long_does_not_hold_up_who_forgets(file: Path) -> None:
+    with opened(file) as ledger, opened(file) as reader:
+        ledger.record(week(300))
+        reading = reader.select(LONG_AGO, NOW)
+        next(reading)
+        began = time.monotonic()
+        ledger.prune(NOW)
+        assert time.monotonic() - began < 3
+        assert next(reading)
+
+
 def test_what_was_seen_before_is_known(file: Path) -> None:
     def seen(ledger: Ledger, when: datetime) -> Sequence[tuple[str, str, str]]:
         return sorted(ledger.seen_before(when))
