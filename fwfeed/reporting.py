@@ -8,7 +8,7 @@ import pwd
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -47,8 +47,7 @@ def import_log(config: Config, *, now: datetime) -> int:
     Who sent them is known as far as the kernel said it: by their user, or not at all. Raises FwfeedError.
     """
     with Ledger.open(ledger_path(Path(config.paths.state)), keep=config.watch.keep) as ledger:
-        known = ledger.cursor(_JOURNAL)
-        since = max(now - config.watch.keep, datetime.fromisoformat(known)) if known else now - config.watch.keep
+        since = max(now - config.watch.keep, _read_until(ledger, now) or now - config.watch.keep)
         prefixes = (config.outbound.prefix, config.inbound.prefix)
         news = (
             (Sent(flow=flow, sender=_unnamed(flow)), flow.at.isoformat())
@@ -56,6 +55,18 @@ def import_log(config: Config, *, now: datetime) -> int:
             if since < flow.at <= now - _SETTLED
         )
         return import_flows(ledger, news, _JOURNAL)
+
+
+def _read_until(ledger: Ledger, now: datetime) -> datetime | None:
+    """Return how far the log was read. Where a wrong clock or damage left nonsense, it is up to the newest flow."""
+    position = ledger.cursor(_JOURNAL)
+    if position is None:
+        return None
+    with suppress(ValueError, TypeError):
+        if (until := datetime.fromisoformat(position)) <= now:
+            return until
+    newest = ledger.newest(now)
+    return None if newest is None else newest + timedelta(milliseconds=1)  # it is kept without what is less
 
 
 def _unnamed(flow: Flow) -> Sender:

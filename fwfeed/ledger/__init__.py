@@ -43,6 +43,8 @@ PROGRAMS = 20_000
 _BUSY_SECONDS = 10
 _PRUNE_EVERY = 10_000  # rows written: to count them all takes as long as to write some hundreds
 _PRUNE_AFTER = timedelta(hours=6)
+_CLOCK = "clock"  # a row of cursor: the latest time that was believed
+_BELIEVED = timedelta(days=1)
 _MODE = 0o600
 
 
@@ -134,7 +136,7 @@ class Ledger:
                 self._watched(*watched)
         self._written += len(sums)
         now = self._clock()  # not the flows' own time: a log of the future would have all forgotten
-        if now - self._pruned > _PRUNE_AFTER or (self._written >= _PRUNE_EVERY and self._may_be_too_large()):
+        if abs(now - self._pruned) > _PRUNE_AFTER or (self._written >= _PRUNE_EVERY and self._may_be_too_large()):
             self.prune(now)
 
     def cursor(self, name: str) -> str | None:
@@ -191,6 +193,14 @@ class Ledger:
             (first,) = self._connection.execute("SELECT min(first) FROM tally").fetchone()
         return None if first is None else moment(first)
 
+    def newest(self, until: datetime) -> datetime | None:
+        """Return when the last flow was seen that is not behind a moment."""
+        with explained(self.file):
+            (last,) = self._connection.execute(
+                "SELECT max(last) FROM tally WHERE last <= ?", (milliseconds(until),)
+            ).fetchone()
+        return None if last is None else moment(last)
+
     def seen_before(self, when: datetime) -> Iterator[tuple[str, str, str]]:
         """Yield the address, executable and unit of all that was seen before a moment."""
         query = """SELECT DISTINCT address, executable, unit FROM tally LEFT JOIN program ON id = tally.program
@@ -205,12 +215,16 @@ class Ledger:
             return self._connection.execute("SELECT first, last FROM watched ORDER BY first").fetchall()
 
     def prune(self, now: datetime) -> None:
-        """Forget what is too old, and the oldest hours where there are too many rows or bytes."""
+        """Forget what is too old, and the oldest hours where there are too many rows or bytes.
+
+        A clock that jumped ahead is believed a day each time: what it calls old is gone in days, and not at once.
+        """
         self._written = 0
         self._pruned = now
         with self._writing():
+            believed = self._believed(milliseconds(now))
             before = self._connection.total_changes
-            self._forget(milliseconds(now - self._bounds.keep) // HOUR)
+            self._forget((believed - self._bounds.keep // timedelta(milliseconds=1)) // HOUR)
             while self._is_too_large():
                 self._forget(self._middle())
             if self._connection.total_changes > before:
@@ -288,6 +302,15 @@ class Ledger:
             row = self._connection.execute(INSERT, kept).fetchone()
         self._programs[program] = int(row[0])
         return int(row[0])
+
+    def _believed(self, now: int) -> int:
+        """Return what time it may be, as far as the times go that this was asked before."""
+        row = self._connection.execute("SELECT position FROM cursor WHERE name = ?", (_CLOCK,)).fetchone()
+        latest = now if row is None else int(row[0])
+        believed = min(now, latest + _BELIEVED // timedelta(milliseconds=1))
+        # never back: a clock that begins at 1970 would be in the way for years
+        self._connection.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (_CLOCK, str(max(latest, believed))))
+        return believed
 
     def _forget(self, hour: int) -> None:
         for table in ("tally", "lost"):

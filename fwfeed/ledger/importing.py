@@ -16,7 +16,8 @@ _BATCH = 25_000  # several hours of a busy host: an hour that is cut in two is w
 def import_flows(ledger: Ledger, flows: Iterable[tuple[Sent, str]], name: str) -> int:
     """Count what a log tells, each flow with the position behind it; return how many there were.
 
-    What was watched as it happened is counted already, but nobody watches what comes in. After it was cut off, the next import goes on at `cursor(name)`.
+    What was watched as it happened is counted already, but nobody watches what comes in. After it was
+    cut off, the next import goes on at `cursor(name)`.
     """
     spans = merge(ledger.spans())
     number = 0

@@ -278,6 +278,31 @@ def test_what_is_old_is_forgotten(file: Path) -> None:
         assert ledger.losses(LONG_AGO, NOW) == {}
 
 
+def test_a_clock_that_jumps_ahead_erases_nothing_at_once(file: Path) -> None:
+    with opened(file) as ledger:
+        ledger.record([sent()])
+    for _again in range(2):
+        for ahead in (timedelta(days=4000), timedelta()):
+            with Ledger.open(file, clock=lambda ahead=ahead: NOW + ahead) as ledger:  # type: ignore[misc]
+                ledger.record([sent(at=NOW + ahead)])
+                assert rows(ledger)[0].number >= 1
+    with opened(file, keep=timedelta(minutes=30)) as ledger:  # but less to keep is less at once
+        ledger.prune(NOW)
+        assert rows(ledger) == []
+
+
+@pytest.mark.parametrize("first", [timedelta(), -timedelta(days=20000)])
+def test_where_the_clock_goes_on_or_is_put_right_what_is_old_is_forgotten(first: timedelta, file: Path) -> None:
+    with opened(file, keep=timedelta(days=3)) as ledger:
+        ledger.record([sent()])
+        ledger.prune(NOW)
+        ledger.prune(NOW + first)
+        for hours in range(6, 24 * 3 + 6, 6):
+            assert len(rows(ledger)) == 1
+            ledger.prune(NOW + timedelta(hours=hours))
+        assert rows(ledger) == []
+
+
 def test_rows_are_bounded_and_the_oldest_hours_go_first(file: Path) -> None:
     flows = [
         sent(at=NOW - timedelta(hours=hour), destination=f"203.0.113.{end}") for hour in range(50) for end in range(20)
@@ -344,9 +369,9 @@ def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
 
 def test_two_can_write_side_by_side(file: Path) -> None:
     with opened(file) as one, opened(file) as other:
-        one.record([sent(sender("/usr/bin/old"), at=NOW - timedelta(days=80)), sent()])
+        one.record([sent(sender("/usr/bin/old"), at=NOW - timedelta(days=89, hours=9)), sent()])
         other.record([sent()])
-        other.prune(NOW + timedelta(days=30))  # forgets a program that the other one has a number of
+        other.prune(NOW + timedelta(days=1))  # forgets a program that the other one has a number of
         one.record([sent(sender("/usr/bin/old"))])
         assert sorted((row.program.executable, row.number) for row in rows(one)) == [
             ("/usr/bin/curl", 2),
