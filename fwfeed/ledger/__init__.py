@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from fwfeed.flow import Direction, Known, Sent
+from fwfeed.ledger.clock import believed
+from fwfeed.ledger.programs import Programs
 from fwfeed.ledger.schema import (
-    FIND,
     HAS,
     HOURS,
-    INSERT,
     PUT,
     SELECT,
     TOTALS,
@@ -31,20 +31,19 @@ from fwfeed.ledger.schema import (
     tallies,
 )
 from fwfeed.store import files
-from fwfeed.tally import HOUR, NO_PORT, NO_USER, NOBODY, Key, Program, Sum, Tally, fold, milliseconds, moment
+from fwfeed.tally import HOUR, NO_PORT, NOBODY, Key, Sum, Tally, fold, milliseconds, moment
 
 NAME = "ledger.sqlite"
 KEEP = timedelta(days=90)
 ROWS = 1_000_000
 SIZE = 256 << 20
 HOUR_ROWS = 5_000
-PROGRAMS = 20_000
+SUMS = 1_000
+"""How many sums of what there was no room for an hour has beside its rows, before they are of nobody."""
 
 _BUSY_SECONDS = 10
 _PRUNE_EVERY = 10_000  # rows written: to count them all takes as long as to write some hundreds
 _PRUNE_AFTER = timedelta(hours=6)
-_CLOCK = "clock"  # a row of cursor: the latest time that was believed
-_BELIEVED = timedelta(days=1)
 _MODE = 0o600
 
 
@@ -72,7 +71,7 @@ class Ledger:
         self._connection = connection
         self._bounds = bounds
         self._clock = clock
-        self._programs: dict[Program, int] = {}
+        self._programs = Programs(connection)
         self._filled: dict[int, int] = {}  # hour: rows it has at most
         self._written = 0
         self._most = 0
@@ -222,14 +221,13 @@ class Ledger:
         self._written = 0
         self._pruned = now
         with self._writing():
-            believed = self._believed(milliseconds(now))
+            time = believed(self._connection, milliseconds(now))
             before = self._connection.total_changes
-            self._forget((believed - self._bounds.keep // timedelta(milliseconds=1)) // HOUR)
+            self._forget((time - self._bounds.keep // timedelta(milliseconds=1)) // HOUR)
             while self._is_too_large():
                 self._forget(self._middle())
             if self._connection.total_changes > before:
-                self._connection.execute("DELETE FROM program WHERE id NOT IN (SELECT program FROM tally)")
-                self._programs.clear()
+                self._programs.forget_unused()
         with explained(self.file):
             # a script is run to its end; by execute() the first would give back one page. PASSIVE waits for no reader
             self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);")
@@ -241,6 +239,7 @@ class Ledger:
         )
 
     def _put(self, sums: Mapping[Key, Sum]) -> None:
+        self._programs.make_room({key.program for key in sums})
         rows: dict[int, list[tuple[object, ...]]] = {}
         for key, each in sums.items():
             rows.setdefault(key.hour, []).append(
@@ -251,7 +250,7 @@ class Ledger:
                     cut(key.protocol),
                     key.direction.value,
                     cut(key.origin),
-                    self._number(key.program),
+                    self._programs.number(key.program),
                     cut(each.command),
                     cut(each.suspects),
                     each.count,
@@ -275,6 +274,8 @@ class Ledger:
         if there + len(rows) <= self._bounds.hour_rows:
             return rows
         room = max(0, self._bounds.hour_rows - there)
+        query = "SELECT protocol, direction, program FROM tally WHERE hour = ? AND address = ''"
+        others = set(self._connection.execute(query, (hour,)))
         placed = []
         for row in rows:
             if self._connection.execute(HAS, row[:7]).fetchone():
@@ -283,34 +284,13 @@ class Ledger:
                 room -= 1
                 placed.append(row)
             else:
-                placed.append((hour, "", NO_PORT, *row[3:5], "", row[6], "", "", *row[9:]))
+                other = (*row[3:5], row[6])
+                if other not in others and len(others) >= SUMS:
+                    other = (*row[3:5], self._programs.number(NOBODY))
+                others.add(other)
+                placed.append((hour, "", NO_PORT, *other[:2], "", other[2], "", "", *row[9:]))
         self._filled[hour] = self._bounds.hour_rows
         return placed
-
-    def _number(self, program: Program) -> int:
-        number = self._programs.get(program)
-        if number is not None:
-            return number
-        kept = (*(cut(each) for each in program[:3]), NO_USER if program.uid is None else program.uid)
-        kept = (*kept, *(cut(each) for each in program[4:]))
-        row = self._connection.execute(FIND, kept).fetchone()
-        if row is None and program != NOBODY:
-            (there,) = self._connection.execute("SELECT count(*) FROM program").fetchone()
-            if there >= PROGRAMS:
-                return self._number(NOBODY)
-        if row is None:
-            row = self._connection.execute(INSERT, kept).fetchone()
-        self._programs[program] = int(row[0])
-        return int(row[0])
-
-    def _believed(self, now: int) -> int:
-        """Return what time it may be, as far as the times go that this was asked before."""
-        row = self._connection.execute("SELECT position FROM cursor WHERE name = ?", (_CLOCK,)).fetchone()
-        latest = now if row is None else int(row[0])
-        believed = min(now, latest + _BELIEVED // timedelta(milliseconds=1))
-        # never back: a clock that begins at 1970 would be in the way for years
-        self._connection.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (_CLOCK, str(max(latest, believed))))
-        return believed
 
     def _forget(self, hour: int) -> None:
         for table in ("tally", "lost"):

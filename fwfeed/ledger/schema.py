@@ -60,6 +60,12 @@ FIND = """
 SELECT id FROM program WHERE executable = ? AND deleted = ? AND unit = ? AND uid = ? AND user = ? AND container = ?
     AND known = ? AND package = ?
 """
+FOLD = """
+INSERT INTO tally SELECT hour, address, port, protocol, direction, origin, ?, max(command), max(suspects), sum(count),
+    min(first), max(last) FROM tally WHERE program IN (SELECT id FROM victim) GROUP BY 1, 2, 3, 4, 5, 6
+ON CONFLICT DO UPDATE SET count = count + excluded.count, first = min(first, excluded.first),
+    last = max(last, excluded.last)
+"""
 
 
 def behind(until: datetime) -> int:

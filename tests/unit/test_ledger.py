@@ -285,10 +285,10 @@ def test_a_clock_that_jumps_ahead_erases_nothing_at_once(file: Path) -> None:
         for ahead in (timedelta(days=4000), timedelta()):
             with Ledger.open(file, clock=lambda ahead=ahead: NOW + ahead) as ledger:  # type: ignore[misc]
                 ledger.record([sent(at=NOW + ahead)])
-                assert rows(ledger)[0].number >= 1
+                assert rows(ledger)[0].first == NOW - timedelta(hours=1)
     with opened(file, keep=timedelta(minutes=30)) as ledger:  # but less to keep is less at once
         ledger.prune(NOW)
-        assert rows(ledger) == []
+        assert [row.first for row in rows(ledger)] == [NOW]
 
 
 @pytest.mark.parametrize("first", [timedelta(), -timedelta(days=20000)])
@@ -347,13 +347,46 @@ def test_a_scan_does_not_push_out_what_was_before_it(file: Path) -> None:
         assert next(row.number for row in found if row.port == 7) == 2
 
 
-def test_who_pretends_to_be_many_programs_becomes_nobody(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fwfeed.ledger.PROGRAMS", 10)
+def test_who_pretends_to_be_many_programs_takes_the_names_of_his_own(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.ledger.programs.PROGRAMS", 20)
+    with opened(file) as ledger:
+        ledger.record([sent(sender("/usr/sbin/chronyd", user="chrony"), uid=995)])
+        for number in range(200):
+            ledger.record([sent(sender(f"/tmp/{number}", user="eve", command=f"/tmp/{number} -x"), uid=1000)])
+        ledger.record([sent(sender("/tmp/miner", user="apache"), uid=48)])
+        found = rows(ledger)
+    assert len(found) <= 22
+    assert sum(row.number for row in found) == 202
+    assert {"/usr/sbin/chronyd", "/tmp/199", "/tmp/miner"} <= {row.program.executable for row in found}
+    (nameless,) = (row for row in found if not row.program.executable)
+    assert (nameless.program.uid, nameless.program.user, nameless.program.known) == (1000, "eve", Known.SOCKET)
+    assert nameless.number > 170
+    assert nameless.command.startswith("/tmp/")
+
+
+def test_more_programs_at_once_than_there_is_room_for_are_known_by_their_user(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.ledger.programs.PROGRAMS", 10)
     with opened(file) as ledger:
         ledger.record([sent(sender(f"/tmp/{number}")) for number in range(30)])
+        ledger.record([sent(sender(f"/tmp/{number}"), uid=number) for number in range(5000, 5030)])
         found = rows(ledger)
-    assert len(found) == 11
-    assert next(row.number for row in found if row.program == NOBODY) == 20
+    assert sum(row.number for row in found) == 60
+    assert len({row.program for row in found}) <= 12
+    assert 0 < next(row.number for row in found if row.program == NOBODY) <= 40
+
+
+def test_what_an_hour_has_no_room_for_is_bounded_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fwfeed.ledger.SUMS", 5)
+    with opened(file, hour_rows=10) as ledger:
+        for part in range(4):
+            ledger.record([sent(sender(f"/tmp/{part}/{number}")) for number in range(30)])
+        found = rows(ledger)
+    assert sum(row.number for row in found) == 120
+    assert len(found) == 16
 
 
 def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
