@@ -83,7 +83,7 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
     start = _start(now, since)
     state = Path(config.paths.state)
     candidate, remarks = _candidate(state)
-    gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str]]()
+    gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str, bool]]()
     with _existing(state) as ledgers:
         for ledger in ledgers:
             gathered = gather(ledger.totals(start, now), ledger.hours(start, now))
@@ -95,8 +95,8 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
         yesterday=now - _DAY,
         places=places,
         names=reverse_names.reverse(_largest(gathered), _NAMES_SECONDS) if names else {},
-        before=frozenset(address for address, _executable, _unit in before),
-        programs_before=frozenset((executable, unit) for _address, executable, unit in before),
+        before=frozenset((address, came_in) for address, _executable, _unit, came_in in before),
+        programs_before=frozenset((executable, unit) for _address, executable, unit, came_in in before if not came_in),
         lost=lost,
         ipset=config.set.name,
         sources=candidate.sources if candidate else (),
@@ -215,7 +215,7 @@ def _candidate(state: Path) -> tuple[Candidate | None, list[str]]:
         return None, [f"{error.message}; {error.way_out}"]
 
 
-def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozenset[tuple[str, str, str]]:
+def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozenset[tuple[str, str, str, bool]]:
     """Return what of all this was there before yesterday already."""
     late = {
         (endpoint.foreign, doer.program.executable, doer.program.unit)
@@ -225,8 +225,8 @@ def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozense
     addresses = {address for address, _executable, _unit in late}
     programs = {(executable, unit) for _address, executable, unit in late}
     return frozenset(
-        (address if address in addresses else "", executable or "", unit or "")
-        for address, executable, unit in ledger.seen_before(yesterday)
+        (address if address in addresses else "", executable or "", unit or "", came_in)
+        for address, executable, unit, came_in in ledger.seen_before(yesterday)
         if address in addresses or (executable, unit) in programs
     )
 

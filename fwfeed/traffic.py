@@ -185,13 +185,16 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lore:
-    """What is known besides the tallies: places and names of addresses, and what was there before yesterday."""
+    """What is known besides the tallies: places and names of addresses, and what was there before yesterday.
+
+    `before` are addresses, and whether they came in: who came in yesterday is news where something goes to him today.
+    """
 
     begins: datetime | None
     yesterday: datetime
     places: Mapping[str, Place]
     names: Mapping[str, str]
-    before: frozenset[str]
+    before: frozenset[tuple[str, bool]]
     programs_before: frozenset[tuple[str, str]]
     lost: Mapping[datetime, int]
     ipset: str = "JP"
@@ -248,7 +251,11 @@ def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: L
         place=lore.places.get(endpoint.foreign, Place()),
         name=lore.names.get(endpoint.foreign, ""),
         doers=tuple((doer, mass.count) for doer, mass in ordered),
-        seen=_seen(parts, lore, known=not endpoint.foreign or endpoint.foreign in lore.before),
+        seen=_seen(
+            parts,
+            lore,
+            known=not endpoint.foreign or (endpoint.foreign, endpoint.direction is Direction.IN) in lore.before,
+        ),
     )
 
 

@@ -200,13 +200,14 @@ class Ledger:
             ).fetchone()
         return None if last is None else moment(last)
 
-    def seen_before(self, when: datetime) -> Iterator[tuple[str, str, str]]:
-        """Yield the address, executable and unit of all that was seen before a moment."""
-        query = """SELECT DISTINCT address, executable, unit FROM tally LEFT JOIN program ON id = tally.program
-            WHERE hour <= ? AND first < ?"""
+    def seen_before(self, when: datetime) -> Iterator[tuple[str, str, str, bool]]:
+        """Yield the address, executable and unit of all that was seen before a moment, and whether it came in."""
+        query = """SELECT DISTINCT address, executable, unit, direction = 'in' FROM tally
+            LEFT JOIN program ON id = tally.program WHERE hour <= ? AND first < ?"""
         with explained(self.file):
             kept = milliseconds(when)
-            yield from self._connection.execute(query, (kept // HOUR, kept))
+            for *who, came_in in self._connection.execute(query, (kept // HOUR, kept)):
+                yield (*who, bool(came_in))
 
     def spans(self) -> list[tuple[int, int]]:
         """Return when it was watched, in milliseconds."""

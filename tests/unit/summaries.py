@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from fwfeed.flow import Sent
+from fwfeed.flow import Direction, Sent
 from fwfeed.model import Source
 from fwfeed.tally import HOUR, Tally, fold, moment
 from fwfeed.traffic import Gathered, Lore, Place, Traffic, gather, summarize
@@ -65,7 +65,11 @@ def traffic(
         yesterday=yesterday,
         places=places(found.addresses),
         names=names or {},
-        before=frozenset(each.flow.destination for each in flows if each.flow.at < yesterday),
+        before=frozenset(
+            (each.flow.source, True) if each.flow.direction is Direction.IN else (each.flow.destination, False)
+            for each in flows
+            if each.flow.at < yesterday
+        ),
         programs_before=frozenset(
             (each.sender.executable, each.sender.unit) for each in flows if each.flow.at < yesterday
         ),

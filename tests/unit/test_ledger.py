@@ -497,12 +497,12 @@ def test_who_reads_for_long_does_not_hold_up_who_forgets(file: Path) -> None:
 
 
 def test_what_was_seen_before_is_known(file: Path) -> None:
-    def seen(ledger: Ledger, when: datetime) -> Sequence[tuple[str, str, str]]:
+    def seen(ledger: Ledger, when: datetime) -> Sequence[tuple[str, str, str, bool]]:
         return sorted(ledger.seen_before(when))
 
     with opened(file) as ledger:
         assert ledger.begins() is None
         ledger.record([sent(at=NOW - timedelta(hours=30)), sent(at=NOW, destination="203.0.113.7")])
         assert ledger.begins() == NOW - timedelta(hours=30)
-        assert seen(ledger, NOW - timedelta(hours=24)) == [("203.0.113.2", "/usr/bin/curl", "")]
+        assert seen(ledger, NOW - timedelta(hours=24)) == [("203.0.113.2", "/usr/bin/curl", "", False)]
         assert seen(ledger, NOW - timedelta(hours=30)) == []

@@ -165,8 +165,11 @@ def test_the_command_reports_with_countries_of_the_registries(place: World) -> N
 def test_new_is_what_the_whole_ledger_did_not_have_before_yesterday(place: World) -> None:
     with Ledger.open(path(place.state)) as ledger:
         late = datetime.now(UTC) - timedelta(hours=2)
+        came = sent(Sender(known=Known.NOT), at=late - timedelta(days=3), source="203.0.113.9", direction=Direction.IN)
+        ledger.record([came])
         ledger.record([sent(at=late, destination="203.0.113.9"), sent(at=late, destination="2001:db8:2::7")])
     value = place.run("--json", "report").value
+    # who came in three days ago was no destination;
     # 203.0.113.2 was there 20 days ago, before the time of this report
     assert {each["address"] for each in value["destinations"] if each["new"]} == {"203.0.113.9"}
     assert [each["unit"] for each in value["programs"] if each["new"]] == ["evil.service"]
