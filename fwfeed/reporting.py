@@ -26,7 +26,7 @@ from fwfeed.prefixes import Family, Ranges, cover, find, format_prefix, merge, p
 from fwfeed.preview import Preview
 from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
-from fwfeed.store import candidates, delegations, files, generations
+from fwfeed.store import candidates, delegations, files, generations, private
 from fwfeed.tally import Tally
 from fwfeed.traffic import NOWHERE, Gathered, Lore, Place, Traffic, gather, summarize
 
@@ -173,20 +173,12 @@ def require_empty(folder: Path) -> None:
 def pack(folder: Path, content: Mapping[str, bytes]) -> None:
     """Make the folder of evidence, whole or not at all, for its owner alone: command lines can hold secrets."""
     require_empty(folder)
-    before = os.umask(0o077)
-    try:
-        files.build(folder, content)
-    finally:
-        os.umask(before)
+    private.build(folder, content)
 
 
 def write_page(file: Path, content: bytes) -> None:
     """Write a page, for its owner alone where there is none yet."""
-    files.make_folder(file.parent)
-    with files.explained("write", file):
-        if not os.path.lexists(file):
-            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    files.replace(file, content)
+    private.replace(file, content)
 
 
 @contextmanager
@@ -299,13 +291,18 @@ def _hash(executable: str) -> Hash:
         descriptor = os.open(executable, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
         return Hash("", f"cannot be read: {getattr(error, 'strerror', None) or 'no path'}")
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _HASH_CAP:
-            return Hash("", f"not a regular file of at most {_HASH_CAP >> 20:,} MiB")
-        digest = hashlib.sha256()
-        for block in _blocks(file.read):
-            digest.update(block)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _HASH_CAP:
+                return Hash("", f"not a regular file of at most {_HASH_CAP >> 20:,} MiB")
+            if status.st_size == 0 and os.major(status.st_dev) == 0:  # the kernel's: to read it can do something
+                return Hash("", "empty, or no file of a disk")
+            digest = hashlib.sha256()
+            for block in _blocks(file.read):
+                digest.update(block)
+    except OSError as error:
+        return Hash("", f"cannot be read: {error.strerror}")
     return Hash(digest.hexdigest(), "")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
+import os
 import stat
 import subprocess
 from collections import Counter
@@ -16,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwfeed import names
+from fwfeed import names, reporting
 from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.report.evidence import Basis, evidence, inert
@@ -245,7 +247,22 @@ def test_a_program_that_is_a_pipe_does_not_hold_up_the_evidence(place: World, tm
     assert "not a regular file" in (tmp_path / "evidence/programs.csv").read_text()
 
 
-def test_without_a_ledger_it_says_what_to_do_and_makes_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", ["/proc/version", "/proc/self/mem"])
+def test_what_the_kernel_makes_up_is_not_read_for_a_sum(broken: str) -> None:
+    assert reporting._hash(broken).why == "empty, or no file of a disk"
+
+
+def test_a_disk_that_fails_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_read: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "miner").write_bytes(b"1")
+    monkeypatch.setattr("fwfeed.reporting._blocks", fail)
+    assert reporting._hash(str(tmp_path / "miner")).why == "cannot be read: Input/output error"
+
+
+def test_without_a_ledger_it_says_what_to_do_and_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)  # root makes one, of the log
     made = world(tmp_path)
     for command in ("report", "preview"):
         done = made.run(command)
