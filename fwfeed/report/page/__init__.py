@@ -62,7 +62,7 @@ def _head(traffic: Traffic, titles: tuple[str, str]) -> Iterator[str]:
     if traffic.begins is not None and traffic.begins > traffic.since:
         since = minute(traffic.begins)
         begins = " " + both(f"The ledger begins at {since}.", f"記録の開始は {since} です。")
-    yield f'<header>\n<div><h1>{both(*titles)}</h1>\n<p class="span">{span}.{begins}</p></div>\n'
+    yield f'<header>\n<div><h1>{both(*map(text, titles))}</h1>\n<p class="span">{span}.{begins}</p></div>\n'
     other = both("日本語", "English")
     yield f'<button class="language" type="button">{other}</button>\n</header>\n'
 
