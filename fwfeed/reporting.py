@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from fwfeed import kernlog
@@ -72,10 +73,15 @@ def _read_until(ledger: Ledger, now: datetime) -> datetime | None:
 def _unnamed(flow: Flow) -> Sender:
     if flow.uid is None:
         return Sender(known=Known.NOT)
+    return Sender(known=Known.USER, user=_user(flow.uid))
+
+
+@lru_cache(maxsize=4096)
+def _user(uid: int) -> str:
     try:
-        return Sender(known=Known.USER, user=pwd.getpwuid(flow.uid).pw_name)
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return Sender(known=Known.USER, user=str(flow.uid))
+        return str(uid)
 
 
 def report(config: Config, *, now: datetime, since: timedelta, names: bool = False) -> Traffic:
@@ -224,10 +230,12 @@ def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozense
 
 
 def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Place]:
-    asked = [(address, *_parsed(address)) for address in sorted(gathered.addresses)]
-    if len(asked) > _PLACES:
-        remarks.append(f"countries are of the {_PLACES:,} lowest of {len(asked):,} addresses alone")
-    sound = [(address, number, family) for address, number, family in asked[:_PLACES] if number is not None]
+    counts = gathered.addresses
+    asked = counts if len(counts) <= _PLACES else sorted(counts, key=lambda address: -counts[address])[:_PLACES]
+    if len(asked) < len(counts):
+        remarks.append(f"countries are of the {_PLACES:,} busiest of {len(counts):,} addresses alone")
+    parsed = ((address, *_parsed(address)) for address in sorted(asked))
+    sound = [(address, number, family) for address, number, family in parsed if number is not None]
     if not sound:
         return {}
     try:
@@ -278,10 +286,7 @@ def _passing(config: Config, candidate: Candidate | None) -> Callable[[str], boo
 
 
 def _largest(gathered: Gathered) -> Sequence[str]:
-    counts: dict[str, int] = {}
-    for (endpoint, _doer), mass in gathered.pairs.items():
-        if endpoint.foreign:
-            counts[endpoint.foreign] = counts.get(endpoint.foreign, 0) + mass.count
+    counts = gathered.addresses
     return sorted(counts, key=lambda address: -counts[address])[:_NAMES]
 
 

@@ -14,6 +14,7 @@ from fwfeed.tally import Program, Tally
 
 NOWHERE = "??"
 """In the place of a country nobody knows."""
+NO_COUNTRIES = frozenset({NOWHERE, "ZZ"})
 
 _NAMED = frozenset({Known.SOCKET, Known.NAMESPACE})
 _HOUR = timedelta(hours=1)
@@ -71,9 +72,13 @@ class Gathered:
     hours: dict[datetime, list[int]] = field(default_factory=dict)  # attributed, not attributed, came in
 
     @property
-    def addresses(self) -> set[str]:
-        """All addresses abroad."""
-        return {endpoint.foreign for endpoint, _doer in self.pairs if endpoint.foreign}
+    def addresses(self) -> dict[str, int]:
+        """How many flows each address abroad had."""
+        counts: dict[str, int] = {}
+        for (endpoint, _doer), mass in self.pairs.items():
+            if endpoint.foreign:
+                counts[endpoint.foreign] = counts.get(endpoint.foreign, 0) + mass.count
+        return counts
 
 
 def gather(tallies: Iterable[Tally], hours: Iterable[tuple[datetime, Direction, Known, int]] = ()) -> Gathered:
@@ -178,6 +183,11 @@ class Traffic:
         return self.counts[Direction.OUT] + self.counts[Direction.FORWARDED]
 
     @property
+    def known_countries(self) -> int:
+        """How many countries connections went to, as far as they are known."""
+        return sum(each.code not in NO_COUNTRIES for each in self.countries)
+
+    @property
     def news(self) -> int:
         """How many destinations are new."""
         return len({each.endpoint.foreign for each in self.destinations if each.seen.new})
@@ -231,7 +241,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         counts=counts,
         attributed=attributed,
         lost=sum(lore.lost.values()),
-        addresses=len({each.endpoint.foreign for each in leaving}),
+        addresses=len({each.endpoint.foreign for each in leaving if each.endpoint.foreign}),
         countries=_countries(leaving),
         destinations=leaving,
         visitors=tuple(each for each in destinations if each.endpoint.direction is Direction.IN),
@@ -270,7 +280,7 @@ def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore) ->
         doer=doer,
         command=latest.command,
         suspects=latest.suspects,
-        addresses=len({endpoint.foreign for endpoint, _mass in parts}),
+        addresses=len({endpoint.foreign for endpoint, _mass in parts if endpoint.foreign}),
         countries=tuple(countries.most_common()),
         endpoints=tuple((endpoint, mass.count) for endpoint, mass in ordered),
         seen=_seen(parts, lore, known=not any(identity) or identity in lore.programs_before),
@@ -293,7 +303,7 @@ def _countries(destinations: Sequence[Destination]) -> tuple[Country, ...]:
     addresses: dict[str, set[str]] = {}
     for each in destinations:
         counts[each.place.country] += each.seen.count
-        addresses.setdefault(each.place.country, set()).add(each.endpoint.foreign)
+        addresses.setdefault(each.place.country, set()).update({each.endpoint.foreign} - {""})
     return tuple(
         Country(code=code, count=count, addresses=len(addresses[code])) for code, count in counts.most_common()
     )

@@ -51,7 +51,9 @@ def evidence(traffic: Traffic, tallies: Sequence[Tally], basis: Basis, page: byt
     content = {
         "README.txt": _readme(traffic, tallies, basis).encode(),
         "report.html": page,
-        "timeline.csv": _timeline(tallies, {each.endpoint.foreign: each.place for each in traffic.destinations}),
+        "timeline.csv": _timeline(
+            tallies, {each.endpoint.foreign: each.place for each in (*traffic.destinations, *traffic.visitors)}
+        ),
         "destinations.csv": _destinations([*traffic.destinations, *traffic.visitors]),
         "programs.csv": _programs(traffic, basis),
         "fwfeed.toml": basis.configuration if basis.configuration is not None else b"# no file: every default holds\n",

@@ -30,7 +30,7 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     if preview.begins is None:
         yield f"{span}:"
         yield from EMPTY
-        yield from preview.remarks
+        yield from map(printable, preview.remarks)
         return
     verb = (
         'what outbound = "reject" refused, or would have' if preview.refuses else 'outbound = "reject" would have cut'

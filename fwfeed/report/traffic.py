@@ -37,13 +37,13 @@ def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
     if traffic.begins is None:
         yield f"{span}:"
         yield from EMPTY
-        yield from traffic.remarks
+        yield from map(printable, traffic.remarks)
         return
     yield f"foreign connections, {span}"
     forwarded = traffic.counts[Direction.FORWARDED]
     yield (
         f"  {traffic.left:,} left to {numbered(traffic.addresses, 'address', 'addresses')} in "
-        f"{numbered(len(traffic.countries), 'country', 'countries')}"
+        f"{numbered(traffic.known_countries, 'country', 'countries')}"
         + (f" ({forwarded:,} of them forwarded)" if forwarded else "")
         + f", sent by {numbered(len(traffic.activities), 'program', 'programs')}"
     )

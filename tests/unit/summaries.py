@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from fwfeed.flow import Direction, Sent
@@ -41,7 +41,7 @@ def gathered(flows: Sequence[Sent]) -> Gathered:
     return gather(made, ((each.hour, each.direction, each.program.known, each.number) for each in made))
 
 
-def places(addresses: set[str]) -> dict[str, Place]:
+def places(addresses: Iterable[str]) -> dict[str, Place]:
     """Return a country for each address, always the same."""
     return {
         each: Place(*CODES[sum(each.encode()) % len(CODES)], "2001:db8:2::/48" if ":" in each else "203.0.113.0/24")

@@ -100,7 +100,34 @@ def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
     )
     for line in traffic_lines(shown):
         assert line.isprintable()
+    assert all(line.isprintable() for line in traffic_lines(traffic([], remarks=[HOSTILE])))
     assert json.loads(json.dumps(traffic_json(shown)))["programs"]
+
+
+def test_what_nobody_knows_the_country_of_is_in_none_and_a_sum_is_no_address() -> None:
+    flows = [sent(destination="203.0.113.3"), sent(destination=""), sent(destination="203.0.113.4")]
+    shown = traffic(flows)
+    assert {each.code: each.addresses for each in shown.countries} == {"US": 1, "??": 1}
+    assert "3 left to 2 addresses in 1 country" in lines(shown)
+    assert shown.activities[0].addresses == 2
+
+
+def test_who_came_in_has_a_country_in_the_timeline() -> None:
+    flows = [sent(direction=Direction.IN, source="203.0.113.4")]
+    (row,) = csv.DictReader(io.StringIO(pack(traffic(flows), flows)["timeline.csv"].decode()))
+    assert row["country"] == "US"
+
+
+def test_beyond_the_cap_countries_are_of_the_busiest(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fwfeed.reporting._PLACES", 1)
+    with Ledger.open(path(place.state)) as ledger:
+        ledger.record([sent(at=datetime.now(UTC) - timedelta(hours=1), destination="2001:db8:2::7")])
+    value = place.run("--json", "report").value
+    assert {each["address"]: bool(each["registry"]) for each in value["destinations"]} == {
+        "2001:db8:2::7": True,
+        "203.0.113.2": False,
+    }
+    assert "the 1 busiest of 2 addresses" in value["remarks"][0]
 
 
 def test_an_empty_ledger_says_what_to_do() -> None:

@@ -99,7 +99,7 @@ def _figures(traffic: Traffic) -> Iterator[str]:
     figures = [
         (("Connections that left", "国外への接続"), f"{traffic.left:,}", ""),
         (("Addresses", "宛先アドレス"), f"{traffic.addresses:,}", ""),
-        (("Countries", "国"), f"{len(traffic.countries):,}", ""),
+        (("Countries", "国"), f"{traffic.known_countries:,}", ""),
         (
             ("Destinations new since yesterday", "昨日以降の新しい宛先"),
             f"{traffic.news:,}",
