@@ -21,14 +21,14 @@ from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
 from fwfeed.flow import Flow, Known, Sender, Sent
 from fwfeed.ledger import Ledger
 from fwfeed.ledger import path as ledger_path
-from fwfeed.ledger.importing import import_flows
+from fwfeed.ledger.importing import AGAIN, import_flows, once
 from fwfeed.model import Candidate, Generation
 from fwfeed.prefixes import Family, Ranges, cover, find, format_prefix, merge, parse_address
 from fwfeed.preview import Preview
 from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
 from fwfeed.store import candidates, delegations, files, generations, private
-from fwfeed.tally import Tally
+from fwfeed.tally import Tally, milliseconds
 from fwfeed.traffic import NOWHERE, Gathered, Lore, Place, Traffic, gather, summarize
 
 _DAY = timedelta(days=1)
@@ -52,7 +52,7 @@ def import_log(config: Config, *, now: datetime) -> int:
         prefixes = (config.outbound.prefix, config.inbound.prefix)
         news = (
             (Sent(flow=flow, sender=_unnamed(flow)), flow.at.isoformat())
-            for flow in kernlog.of_the_journal(prefixes, since=since)
+            for flow in once(kernlog.of_the_journal(prefixes, since=since - AGAIN))
             if since < flow.at <= now - _SETTLED
         )
         return import_flows(ledger, news, _JOURNAL)
@@ -90,8 +90,10 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
     state = Path(config.paths.state)
     candidate, remarks = _candidate(state)
     gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str, bool]]()
+    watched = False
     with _existing(state) as ledgers:
         for ledger in ledgers:
+            watched = any(last >= milliseconds(start) for _first, last in ledger.spans())
             gathered = gather(ledger.totals(start, now), ledger.hours(start, now))
             begins, lost = ledger.begins(), ledger.losses(start, now)
             before = _before(ledger, gathered, now - _DAY)
@@ -108,6 +110,7 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
         sources=candidate.sources if candidate else (),
         compiled=candidate.compiled if candidate else None,
         remarks=tuple(remarks),
+        only_log=None if watched else config.outbound.limit,
     )
     return summarize(gathered, lore, start, now)
 

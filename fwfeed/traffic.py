@@ -158,6 +158,7 @@ class Traffic:
     """What a report says. `begins` is when the ledger does, None where it is empty; `told` is when places are of.
 
     `names` is whether reverse names were asked for. `sources` and `compiled` are of what told foreign from not.
+    `only_log` is the limit of the log where nobody watched: what was lost is not known then.
     """
 
     since: datetime
@@ -176,6 +177,7 @@ class Traffic:
     sources: tuple[Source, ...]
     compiled: datetime | None
     remarks: tuple[str, ...]
+    only_log: str | None
 
     @property
     def left(self) -> int:
@@ -211,6 +213,7 @@ class Lore:
     sources: tuple[Source, ...] = ()
     compiled: datetime | None = None
     remarks: tuple[str, ...] = ()
+    only_log: str | None = None
 
 
 def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) -> Traffic:
@@ -251,6 +254,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         sources=lore.sources,
         compiled=lore.compiled,
         remarks=lore.remarks,
+        only_log=lore.only_log if not lore.lost else None,
     )
 
 

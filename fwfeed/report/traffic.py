@@ -50,7 +50,11 @@ def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
     if traffic.counts[Direction.IN]:
         yield f"  {traffic.counts[Direction.IN]:,} came in"
     known = share(traffic.attributed, traffic.left)
-    yield f"  program known of {known}; {numbered(traffic.lost, 'event', 'events')} lost"
+    if traffic.only_log:
+        lost = f"events lost: not known, the log is limited to {traffic.only_log}"
+    else:
+        lost = f"{numbered(traffic.lost, 'event', 'events')} lost"
+    yield f"  program known of {known}; {lost}"
     yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
     if traffic.begins > traffic.since:
         yield f"  the ledger begins at {minute(traffic.begins)} UTC"
@@ -128,7 +132,7 @@ def traffic_json(traffic: Traffic) -> dict[str, Any]:
         "left": traffic.left,
         "directions": {direction.value: count for direction, count in traffic.counts.items()},
         "attributed": traffic.attributed,
-        "lost": traffic.lost,
+        "lost": None if traffic.only_log else traffic.lost,
         "new_destinations": traffic.news,
         "countries": [
             {"country": each.code, "count": each.count, "addresses": each.addresses} for each in traffic.countries

@@ -56,6 +56,7 @@ def traffic(
     lost: Mapping[datetime, int] | None = None,
     since: timedelta = timedelta(days=7),
     remarks: Sequence[str] = (),
+    only_log: str | None = None,
 ) -> Traffic:
     """Return what a report says of flows."""
     yesterday = NOW - timedelta(days=1)
@@ -87,5 +88,6 @@ def traffic(
         ),
         compiled=NOW - timedelta(hours=4),
         remarks=tuple(remarks),
+        only_log=only_log,
     )
     return summarize(found, lore, (NOW - since).replace(minute=0, second=0), NOW)

@@ -57,3 +57,16 @@ def test_nonsense_for_a_position_hides_nothing_and_counts_nothing_twice(
     journal(monkeypatch, hourly((5, 4, 3, 2)))
     assert reporting.import_log(config, now=NOW) == 1
     assert reporting.import_log(config, now=NOW) == 0
+
+
+def test_tries_to_connect_again_are_the_same_connection(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = NOW - timedelta(hours=1)
+    tries = [begin + timedelta(seconds=second) for second in (0, 1, 3, 7, 15, 31, 63, 127)]
+    flows = [flow(at=at) for at in tries]
+    others: list[dict[str, Any]] = [{"source_port": 40001}, {"destination": "203.0.113.9"}, {"protocol": "UDP"}]
+    flows += [flow(at=begin, **other) for other in others]
+    flows += [flow(at=begin, protocol="ICMP", source_port=None, destination_port=None)] * 2
+    flows += [flow(at=begin + timedelta(minutes=10))]
+    journal(monkeypatch, sorted(flows, key=lambda each: each.at))
+    assert reporting.import_log(config, now=begin + timedelta(seconds=14)) == 6
+    assert reporting.import_log(config, now=NOW) == 1

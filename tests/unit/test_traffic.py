@@ -22,6 +22,7 @@ from fwfeed import names, reporting
 from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.report.evidence import Basis, evidence, inert
+from fwfeed.report.page import page
 from fwfeed.report.traffic import traffic_json, traffic_lines
 from fwfeed.traffic import Traffic
 from tests.unit.builders import World, snapshot, world
@@ -102,6 +103,28 @@ def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
         assert line.isprintable()
     assert all(line.isprintable() for line in traffic_lines(traffic([], remarks=[HOSTILE])))
     assert json.loads(json.dumps(traffic_json(shown)))["programs"]
+
+
+def test_where_only_the_log_told_nobody_knows_what_was_lost() -> None:
+    flows = [sent()]
+    shown = traffic(flows, only_log="10/s")
+    assert "events lost: not known, the log is limited to 10/s" in lines(shown)
+    assert traffic_json(shown)["lost"] is None
+    made = page(shown, language="en", host="www1", version="1.0").decode()
+    assert '<dd><span lang="en">not known</span>' in made
+    assert "The log is limited to 10/s." in made
+    assert "not known, as the log is limited to 10/s. A" in pack(shown, flows)["README.txt"].decode()
+    assert traffic_json(traffic(flows, only_log="10/s", lost={NOW: 3}))["lost"] == 3
+
+
+def test_whoever_watched_knows_what_was_lost(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    now = datetime.now(UTC)
+    with Ledger.open(path(made.state)) as ledger:
+        ledger.record([sent(at=now - timedelta(hours=1))])
+        assert made.run("--json", "report").value["lost"] is None
+        ledger.watched(now - timedelta(hours=2), now)
+        assert made.run("--json", "report").value["lost"] == 0
 
 
 def test_what_nobody_knows_the_country_of_is_in_none_and_a_sum_is_no_address() -> None:

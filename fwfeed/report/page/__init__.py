@@ -106,7 +106,11 @@ def _figures(traffic: Traffic) -> Iterator[str]:
             "new" if traffic.news else "",
         ),
         (("Program known of", "プログラム判明率"), share(traffic.attributed, traffic.left), ""),
-        (("Events lost", "欠落イベント"), f"{traffic.lost:,}", "lost" if traffic.lost else ""),
+        (
+            ("Events lost", "欠落イベント"),
+            both("not known", "不明") if traffic.only_log else f"{traffic.lost:,}",
+            "lost" if traffic.lost else "",
+        ),
     ]
     yield '<dl class="figures">\n'
     for names, value, kind in figures:
@@ -118,6 +122,8 @@ def _figures(traffic: Traffic) -> Iterator[str]:
         notes.append(both(f"{forwarded:,} of them were forwarded.", f"うち {forwarded:,} 件は転送。"))
     if came_in:
         notes.append(both(f"{came_in:,} more came in.", f"ほかに着信 {came_in:,} 件。"))
+    if limit := traffic.only_log and text(traffic.only_log):
+        notes.append(both(f"The log is limited to {limit}.", f"ログは {limit} に制限されています。"))
     if notes:
         yield f'<p class="more">{" ".join(notes)}</p>\n'
 
