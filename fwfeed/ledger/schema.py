@@ -74,8 +74,13 @@ def behind(until: datetime) -> int:
 
 
 def prepare(file: Path, connection: sqlite3.Connection) -> None:
-    """Make the tables, where there are none; refuse those of another version."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    """Make the tables, where there are none; refuse those of another version, and of anybody else."""
+    # at one stroke: somebody may make them meanwhile
+    version, there = connection.execute(
+        "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+    ).fetchone()
+    if version == 0 and there:
+        raise FwfeedError(f"{file}: a database that fwfeed did not make", way_out(file))
     if version not in {0, _VERSION}:
         raise FwfeedError(f"{file}: a ledger of another version of fwfeed ({version})", way_out(file))
     if version == 0:
@@ -136,7 +141,8 @@ def explained(file: Path) -> Iterator[None]:
 
 def way_out(file: Path) -> str:
     """Return what to do with a file nobody can use."""
-    return f"move it aside (a new one is begun then): for f in {file}*; do mv $f /root/; done"
+    moving = f"for f in {file}*; do mv $f /root/; done; systemctl restart fwfeed-watch"
+    return f"move it aside (a new one is begun then): {moving}"
 
 
 def tallies(rows: Iterator[tuple[Any, ...]]) -> Iterator[Tally]:

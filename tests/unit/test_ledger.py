@@ -463,6 +463,18 @@ def test_one_of_another_version_is_refused(file: Path) -> None:
         opened(file)
 
 
+def test_a_database_of_somebody_else_is_refused_and_left_alone(file: Path) -> None:
+    file.parent.mkdir()
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE mine (what TEXT)")
+    connection.close()
+    raw = file.read_bytes()
+    with pytest.raises(FwfeedError, match="did not make") as caught:
+        opened(file)
+    assert caught.value.way_out.endswith("systemctl restart fwfeed-watch")
+    assert file.read_bytes() == raw
+
+
 def test_a_link_in_its_place_is_refused(file: Path, tmp_path: Path) -> None:
     file.parent.mkdir()
     file.symlink_to(tmp_path / "elsewhere")

@@ -338,6 +338,19 @@ def test_a_damaged_ledger_is_an_error_with_a_way_out(place: World) -> None:
     assert "move it aside" in done.err
 
 
+def test_without_root_an_error_is_all_that_is_said(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    for command in ("report", "preview"):
+        assert "without root" in place.run(command).err
+    path(place.state).unlink()
+    path(place.state).mkdir()
+    for command in ("report", "preview"):
+        done = place.run(command)
+        assert done.code == 1
+        assert "cannot write" in done.err
+        assert "without root" not in done.err
+
+
 def test_names_are_asked_for_only_on_request(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
