@@ -113,7 +113,7 @@ def test_where_only_the_log_told_nobody_knows_what_was_lost() -> None:
     made = page(shown, language="en", host="www1", version="1.0").decode()
     assert '<dd><span lang="en">not known</span>' in made
     assert "The log is limited to 10/s." in made
-    assert "not known, as the log is limited to 10/s. A" in pack(shown, flows)["README.txt"].decode()
+    assert "not known, as the log is limited to 10/s.\nA" in pack(shown, flows)["README.txt"].decode()
     assert traffic_json(traffic(flows, only_log="10/s", lost={NOW: 3}))["lost"] == 3
 
 
