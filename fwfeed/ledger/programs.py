@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
+from fwfeed.flow import Known
 from fwfeed.ledger.schema import FIND, FOLD, INSERT, cut
 from fwfeed.tally import NO_USER, NOBODY, Program
 
@@ -77,7 +78,7 @@ class Programs:
         oldest = "SELECT id FROM program ORDER BY id LIMIT ?"
         given: tuple[object, ...] = (number,)
         if most > PROGRAMS // _SHARE:
-            heir = NOBODY._replace(uid=None if uid == NO_USER else uid, user=user, known=type(NOBODY.known)(known))
+            heir = NOBODY._replace(uid=None if uid == NO_USER else uid, user=user, known=Known(known))
             oldest = "SELECT id FROM program WHERE uid = ? AND user = ? AND known = ? ORDER BY id LIMIT ?"
             given = (uid, user, known, number)
         victims = [row[0] for row in self._connection.execute(oldest, given)]
