@@ -51,7 +51,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """What would be cut of one address: how often, and what would spare it, alone or with its delegation."""
+    """What would be cut of one address: how often, and what would spare it, alone or with its delegation.
+
+    `spare` is empty where a container sent it, or another mount namespace: there a path says nothing of the file.
+    """
 
     foreign: str
     place: Place
@@ -170,7 +173,7 @@ def _victim(doer: Doer, parts: list[tuple[Endpoint, Mass]], places: Mapping[str,
             ports=tuple(sorted({(each.protocol, each.port) for each, _mass in found}, key=str)),
             count=sum(mass.count for _endpoint, mass in found),
             last=max(mass.last for _endpoint, mass in found if mass.last),
-            spare=f"{foreign}/{128 if ':' in foreign else 32}",
+            spare="" if doer.program.container else f"{foreign}/{128 if ':' in foreign else 32}",
         )
         for foreign, found in by_address.items()
     ]

@@ -8,8 +8,9 @@ import pwd
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from fwfeed import kernlog
@@ -20,14 +21,14 @@ from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
 from fwfeed.flow import Flow, Known, Sender, Sent
 from fwfeed.ledger import Ledger
 from fwfeed.ledger import path as ledger_path
-from fwfeed.ledger.importing import import_flows
+from fwfeed.ledger.importing import AGAIN, import_flows, once
 from fwfeed.model import Candidate, Generation
 from fwfeed.prefixes import Family, Ranges, cover, find, format_prefix, merge, parse_address
 from fwfeed.preview import Preview
 from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
-from fwfeed.store import candidates, delegations, files, generations
-from fwfeed.tally import Tally
+from fwfeed.store import candidates, delegations, files, generations, private
+from fwfeed.tally import Tally, milliseconds
 from fwfeed.traffic import NOWHERE, Gathered, Lore, Place, Traffic, gather, summarize
 
 _DAY = timedelta(days=1)
@@ -47,24 +48,40 @@ def import_log(config: Config, *, now: datetime) -> int:
     Who sent them is known as far as the kernel said it: by their user, or not at all. Raises FwfeedError.
     """
     with Ledger.open(ledger_path(Path(config.paths.state)), keep=config.watch.keep) as ledger:
-        known = ledger.cursor(_JOURNAL)
-        since = max(now - config.watch.keep, datetime.fromisoformat(known)) if known else now - config.watch.keep
+        since = max(now - config.watch.keep, _read_until(ledger, now) or now - config.watch.keep)
         prefixes = (config.outbound.prefix, config.inbound.prefix)
         news = (
             (Sent(flow=flow, sender=_unnamed(flow)), flow.at.isoformat())
-            for flow in kernlog.of_the_journal(prefixes, since=since)
+            for flow in once(kernlog.of_the_journal(prefixes, since=since - AGAIN))
             if since < flow.at <= now - _SETTLED
         )
         return import_flows(ledger, news, _JOURNAL)
 
 
+def _read_until(ledger: Ledger, now: datetime) -> datetime | None:
+    """Return how far the log was read. Where a wrong clock or damage left nonsense, it is up to the newest flow."""
+    position = ledger.cursor(_JOURNAL)
+    if position is None:
+        return None
+    with suppress(ValueError, TypeError):
+        if (until := datetime.fromisoformat(position)) <= now:
+            return until
+    newest = ledger.newest(now)
+    return None if newest is None else newest + timedelta(milliseconds=1)  # it is kept without what is less
+
+
 def _unnamed(flow: Flow) -> Sender:
     if flow.uid is None:
         return Sender(known=Known.NOT)
+    return Sender(known=Known.USER, user=_user(flow.uid))
+
+
+@lru_cache(maxsize=4096)
+def _user(uid: int) -> str:
     try:
-        return Sender(known=Known.USER, user=pwd.getpwuid(flow.uid).pw_name)
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return Sender(known=Known.USER, user=str(flow.uid))
+        return str(uid)
 
 
 def report(config: Config, *, now: datetime, since: timedelta, names: bool = False) -> Traffic:
@@ -72,9 +89,11 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
     start = _start(now, since)
     state = Path(config.paths.state)
     candidate, remarks = _candidate(state)
-    gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str]]()
+    gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str, bool]]()
+    watched = False
     with _existing(state) as ledgers:
         for ledger in ledgers:
+            watched = any(last >= milliseconds(start) for _first, last in ledger.spans())
             gathered = gather(ledger.totals(start, now), ledger.hours(start, now))
             begins, lost = ledger.begins(), ledger.losses(start, now)
             before = _before(ledger, gathered, now - _DAY)
@@ -84,13 +103,14 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
         yesterday=now - _DAY,
         places=places,
         names=reverse_names.reverse(_largest(gathered), _NAMES_SECONDS) if names else {},
-        before=frozenset(address for address, _executable, _unit in before),
-        programs_before=frozenset((executable, unit) for _address, executable, unit in before),
+        before=frozenset((address, came_in) for address, _executable, _unit, came_in in before),
+        programs_before=frozenset((executable, unit) for _address, executable, unit, came_in in before if not came_in),
         lost=lost,
         ipset=config.set.name,
         sources=candidate.sources if candidate else (),
         compiled=candidate.compiled if candidate else None,
         remarks=tuple(remarks),
+        only_log=None if watched else config.outbound.limit,
     )
     return summarize(gathered, lore, start, now)
 
@@ -162,20 +182,12 @@ def require_empty(folder: Path) -> None:
 def pack(folder: Path, content: Mapping[str, bytes]) -> None:
     """Make the folder of evidence, whole or not at all, for its owner alone: command lines can hold secrets."""
     require_empty(folder)
-    before = os.umask(0o077)
-    try:
-        files.build(folder, content)
-    finally:
-        os.umask(before)
+    private.build(folder, content)
 
 
 def write_page(file: Path, content: bytes) -> None:
     """Write a page, for its owner alone where there is none yet."""
-    files.make_folder(file.parent)
-    with files.explained("write", file):
-        if not os.path.lexists(file):
-            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    files.replace(file, content)
+    private.replace(file, content)
 
 
 @contextmanager
@@ -204,7 +216,7 @@ def _candidate(state: Path) -> tuple[Candidate | None, list[str]]:
         return None, [f"{error.message}; {error.way_out}"]
 
 
-def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozenset[tuple[str, str, str]]:
+def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozenset[tuple[str, str, str, bool]]:
     """Return what of all this was there before yesterday already."""
     late = {
         (endpoint.foreign, doer.program.executable, doer.program.unit)
@@ -214,17 +226,19 @@ def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozense
     addresses = {address for address, _executable, _unit in late}
     programs = {(executable, unit) for _address, executable, unit in late}
     return frozenset(
-        (address if address in addresses else "", executable or "", unit or "")
-        for address, executable, unit in ledger.seen_before(yesterday)
+        (address if address in addresses else "", executable or "", unit or "", came_in)
+        for address, executable, unit, came_in in ledger.seen_before(yesterday)
         if address in addresses or (executable, unit) in programs
     )
 
 
 def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Place]:
-    asked = [(address, *_parsed(address)) for address in sorted(gathered.addresses)]
-    if len(asked) > _PLACES:
-        remarks.append(f"countries are of the {_PLACES:,} lowest of {len(asked):,} addresses alone")
-    sound = [(address, number, family) for address, number, family in asked[:_PLACES] if number is not None]
+    counts = gathered.addresses
+    asked = counts if len(counts) <= _PLACES else sorted(counts, key=lambda address: -counts[address])[:_PLACES]
+    if len(asked) < len(counts):
+        remarks.append(f"countries are of the {_PLACES:,} busiest of {len(counts):,} addresses alone")
+    parsed = ((address, *_parsed(address)) for address in sorted(asked))
+    sound = [(address, number, family) for address, number, family in parsed if number is not None]
     if not sound:
         return {}
     try:
@@ -275,10 +289,7 @@ def _passing(config: Config, candidate: Candidate | None) -> Callable[[str], boo
 
 
 def _largest(gathered: Gathered) -> Sequence[str]:
-    counts: dict[str, int] = {}
-    for (endpoint, _doer), mass in gathered.pairs.items():
-        if endpoint.foreign:
-            counts[endpoint.foreign] = counts.get(endpoint.foreign, 0) + mass.count
+    counts = gathered.addresses
     return sorted(counts, key=lambda address: -counts[address])[:_NAMES]
 
 
@@ -288,13 +299,18 @@ def _hash(executable: str) -> Hash:
         descriptor = os.open(executable, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
         return Hash("", f"cannot be read: {getattr(error, 'strerror', None) or 'no path'}")
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _HASH_CAP:
-            return Hash("", f"not a regular file of at most {_HASH_CAP >> 20:,} MiB")
-        digest = hashlib.sha256()
-        for block in _blocks(file.read):
-            digest.update(block)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _HASH_CAP:
+                return Hash("", f"not a regular file of at most {_HASH_CAP >> 20:,} MiB")
+            if status.st_size == 0 and os.major(status.st_dev) == 0:  # the kernel's: to read it can do something
+                return Hash("", "empty, or no file of a disk")
+            digest = hashlib.sha256()
+            for block in _blocks(file.read):
+                digest.update(block)
+    except OSError as error:
+        return Hash("", f"cannot be read: {error.strerror}")
     return Hash(digest.hexdigest(), "")
 
 

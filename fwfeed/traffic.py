@@ -14,6 +14,7 @@ from fwfeed.tally import Program, Tally
 
 NOWHERE = "??"
 """In the place of a country nobody knows."""
+NO_COUNTRIES = frozenset({NOWHERE, "ZZ"})
 
 _NAMED = frozenset({Known.SOCKET, Known.NAMESPACE})
 _HOUR = timedelta(hours=1)
@@ -71,9 +72,13 @@ class Gathered:
     hours: dict[datetime, list[int]] = field(default_factory=dict)  # attributed, not attributed, came in
 
     @property
-    def addresses(self) -> set[str]:
-        """All addresses abroad."""
-        return {endpoint.foreign for endpoint, _doer in self.pairs if endpoint.foreign}
+    def addresses(self) -> dict[str, int]:
+        """How many flows each address abroad had."""
+        counts: dict[str, int] = {}
+        for (endpoint, _doer), mass in self.pairs.items():
+            if endpoint.foreign:
+                counts[endpoint.foreign] = counts.get(endpoint.foreign, 0) + mass.count
+        return counts
 
 
 def gather(tallies: Iterable[Tally], hours: Iterable[tuple[datetime, Direction, Known, int]] = ()) -> Gathered:
@@ -153,6 +158,7 @@ class Traffic:
     """What a report says. `begins` is when the ledger does, None where it is empty; `told` is when places are of.
 
     `names` is whether reverse names were asked for. `sources` and `compiled` are of what told foreign from not.
+    `only_log` is the limit of the log where nobody watched: what was lost is not known then.
     """
 
     since: datetime
@@ -171,11 +177,17 @@ class Traffic:
     sources: tuple[Source, ...]
     compiled: datetime | None
     remarks: tuple[str, ...]
+    only_log: str | None
 
     @property
     def left(self) -> int:
         """How many connections left, the host's own and forwarded."""
         return self.counts[Direction.OUT] + self.counts[Direction.FORWARDED]
+
+    @property
+    def known_countries(self) -> int:
+        """How many countries connections went to, as far as they are known."""
+        return sum(each.code not in NO_COUNTRIES for each in self.countries)
 
     @property
     def news(self) -> int:
@@ -185,19 +197,23 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lore:
-    """What is known besides the tallies: places and names of addresses, and what was there before yesterday."""
+    """What is known besides the tallies: places and names of addresses, and what was there before yesterday.
+
+    `before` are addresses, and whether they came in: who came in yesterday is news where something goes to him today.
+    """
 
     begins: datetime | None
     yesterday: datetime
     places: Mapping[str, Place]
     names: Mapping[str, str]
-    before: frozenset[str]
+    before: frozenset[tuple[str, bool]]
     programs_before: frozenset[tuple[str, str]]
     lost: Mapping[datetime, int]
     ipset: str = "JP"
     sources: tuple[Source, ...] = ()
     compiled: datetime | None = None
     remarks: tuple[str, ...] = ()
+    only_log: str | None = None
 
 
 def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) -> Traffic:
@@ -228,7 +244,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         counts=counts,
         attributed=attributed,
         lost=sum(lore.lost.values()),
-        addresses=len({each.endpoint.foreign for each in leaving}),
+        addresses=len({each.endpoint.foreign for each in leaving if each.endpoint.foreign}),
         countries=_countries(leaving),
         destinations=leaving,
         visitors=tuple(each for each in destinations if each.endpoint.direction is Direction.IN),
@@ -238,6 +254,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         sources=lore.sources,
         compiled=lore.compiled,
         remarks=lore.remarks,
+        only_log=lore.only_log if not lore.lost else None,
     )
 
 
@@ -248,7 +265,11 @@ def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: L
         place=lore.places.get(endpoint.foreign, Place()),
         name=lore.names.get(endpoint.foreign, ""),
         doers=tuple((doer, mass.count) for doer, mass in ordered),
-        seen=_seen(parts, lore, known=not endpoint.foreign or endpoint.foreign in lore.before),
+        seen=_seen(
+            parts,
+            lore,
+            known=not endpoint.foreign or (endpoint.foreign, endpoint.direction is Direction.IN) in lore.before,
+        ),
     )
 
 
@@ -263,7 +284,7 @@ def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore) ->
         doer=doer,
         command=latest.command,
         suspects=latest.suspects,
-        addresses=len({endpoint.foreign for endpoint, _mass in parts}),
+        addresses=len({endpoint.foreign for endpoint, _mass in parts if endpoint.foreign}),
         countries=tuple(countries.most_common()),
         endpoints=tuple((endpoint, mass.count) for endpoint, mass in ordered),
         seen=_seen(parts, lore, known=not any(identity) or identity in lore.programs_before),
@@ -286,7 +307,7 @@ def _countries(destinations: Sequence[Destination]) -> tuple[Country, ...]:
     addresses: dict[str, set[str]] = {}
     for each in destinations:
         counts[each.place.country] += each.seen.count
-        addresses.setdefault(each.place.country, set()).add(each.endpoint.foreign)
+        addresses.setdefault(each.place.country, set()).update({each.endpoint.foreign} - {""})
     return tuple(
         Country(code=code, count=count, addresses=len(addresses[code])) for code, count in counts.most_common()
     )

@@ -46,6 +46,7 @@ def report(session: Session) -> int:
     _import_log(session)
     now = session.now
     traffic = reporting.report(session.config, now=now, since=asked.since or _WEEK, names=asked.names)
+    _say_what_is_left_out(session)
     if asked.html is not None or asked.evidence is not None:
         _write(session, traffic)
     if session.json:
@@ -62,7 +63,6 @@ def report(session: Session) -> int:
 def _import_log(session: Session) -> None:
     """Take in what only the kernel's log knows, where root asks; a report without it is still one."""
     if os.geteuid() != 0:
-        session.note("without root, what only the kernel's log knows is left out")
         return
     from fwfeed import reporting
 
@@ -71,6 +71,12 @@ def _import_log(session: Session) -> None:
         reporting.import_log(session.config, now=session.now)
     except FwfeedError as error:
         session.note(f"the kernel's log could not be read, and is left out: {error.message}")
+
+
+def _say_what_is_left_out(session: Session) -> None:
+    """Say it beside a report: where there is none, the error says more."""
+    if os.geteuid() != 0:
+        session.note("without root, what only the kernel's log knows is left out")
 
 
 def _write(session: Session, traffic: Traffic) -> None:
@@ -107,6 +113,7 @@ def preview(session: Session) -> int:
 
     _import_log(session)
     found = reporting.preview(session.config, now=session.now, since=session.arguments.since or _WEEK)
+    _say_what_is_left_out(session)
     if session.json:
         print_json(preview_json(found))
     else:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from fwfeed.flow import Direction, Known, Sent
+from fwfeed.ledger.clock import believed
+from fwfeed.ledger.programs import Programs
 from fwfeed.ledger.schema import (
-    FIND,
     HAS,
     HOURS,
-    INSERT,
     PUT,
     SELECT,
     TOTALS,
@@ -31,14 +31,15 @@ from fwfeed.ledger.schema import (
     tallies,
 )
 from fwfeed.store import files
-from fwfeed.tally import HOUR, NO_PORT, NO_USER, NOBODY, Key, Program, Sum, Tally, fold, milliseconds, moment
+from fwfeed.tally import HOUR, NO_PORT, NOBODY, Key, Sum, Tally, fold, milliseconds, moment
 
 NAME = "ledger.sqlite"
 KEEP = timedelta(days=90)
 ROWS = 1_000_000
 SIZE = 256 << 20
 HOUR_ROWS = 5_000
-PROGRAMS = 20_000
+SUMS = 1_000
+"""How many sums of what there was no room for an hour has beside its rows, before they are of nobody."""
 
 _BUSY_SECONDS = 10
 _PRUNE_EVERY = 10_000  # rows written: to count them all takes as long as to write some hundreds
@@ -70,7 +71,7 @@ class Ledger:
         self._connection = connection
         self._bounds = bounds
         self._clock = clock
-        self._programs: dict[Program, int] = {}
+        self._programs = Programs(connection)
         self._filled: dict[int, int] = {}  # hour: rows it has at most
         self._written = 0
         self._most = 0
@@ -117,16 +118,24 @@ class Ledger:
         with suppress(sqlite3.Error):
             self._connection.close()
 
-    def record(self, flows: Sequence[Sent], *, cursors: Mapping[str, str] | None = None) -> None:
-        """Count flows, and keep how far their sources were read: all of it, or nothing."""
+    def record(
+        self,
+        flows: Sequence[Sent],
+        *,
+        cursors: Mapping[str, str] | None = None,
+        watched: tuple[datetime, datetime] | None = None,
+    ) -> None:
+        """Count flows, and keep how far their sources were read, or since when all was seen: all of it, or nothing."""
         sums = fold(flows)
         with self._writing():
             self._put(sums)
             for name, position in (cursors or {}).items():
                 self._connection.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (name, position))
+            if watched is not None:
+                self._watched(*watched)
         self._written += len(sums)
         now = self._clock()  # not the flows' own time: a log of the future would have all forgotten
-        if now - self._pruned > _PRUNE_AFTER or (self._written >= _PRUNE_EVERY and self._may_be_too_large()):
+        if abs(now - self._pruned) > _PRUNE_AFTER or (self._written >= _PRUNE_EVERY and self._may_be_too_large()):
             self.prune(now)
 
     def cursor(self, name: str) -> str | None:
@@ -150,10 +159,7 @@ class Ledger:
     def watched(self, since: datetime, until: datetime) -> None:
         """Say that all of this time was watched as it happened: what logs tell of it is not counted again."""
         with self._writing():
-            self._connection.execute(
-                "INSERT INTO watched VALUES (?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
-                (milliseconds(since), milliseconds(until)),
-            )
+            self._watched(since, until)
 
     def select(self, since: datetime, until: datetime) -> Iterator[Tally]:
         """Yield the tallies of the hours from that of `since` on, to that of `until`, in order."""
@@ -186,13 +192,22 @@ class Ledger:
             (first,) = self._connection.execute("SELECT min(first) FROM tally").fetchone()
         return None if first is None else moment(first)
 
-    def seen_before(self, when: datetime) -> Iterator[tuple[str, str, str]]:
-        """Yield the address, executable and unit of all that was seen before a moment."""
-        query = """SELECT DISTINCT address, executable, unit FROM tally LEFT JOIN program ON id = tally.program
-            WHERE hour <= ? AND first < ?"""
+    def newest(self, until: datetime) -> datetime | None:
+        """Return when the last flow was seen that is not behind a moment."""
+        with explained(self.file):
+            (last,) = self._connection.execute(
+                "SELECT max(last) FROM tally WHERE last <= ?", (milliseconds(until),)
+            ).fetchone()
+        return None if last is None else moment(last)
+
+    def seen_before(self, when: datetime) -> Iterator[tuple[str, str, str, bool]]:
+        """Yield the address, executable and unit of all that was seen before a moment, and whether it came in."""
+        query = """SELECT DISTINCT address, executable, unit, direction = 'in' FROM tally
+            LEFT JOIN program ON id = tally.program WHERE hour <= ? AND first < ?"""
         with explained(self.file):
             kept = milliseconds(when)
-            yield from self._connection.execute(query, (kept // HOUR, kept))
+            for *who, came_in in self._connection.execute(query, (kept // HOUR, kept)):
+                yield (*who, bool(came_in))
 
     def spans(self) -> list[tuple[int, int]]:
         """Return when it was watched, in milliseconds."""
@@ -200,22 +215,32 @@ class Ledger:
             return self._connection.execute("SELECT first, last FROM watched ORDER BY first").fetchall()
 
     def prune(self, now: datetime) -> None:
-        """Forget what is too old, and the oldest hours where there are too many rows or bytes."""
+        """Forget what is too old, and the oldest hours where there are too many rows or bytes.
+
+        A clock that jumped ahead is believed a day each time: what it calls old is gone in days, and not at once.
+        """
         self._written = 0
         self._pruned = now
         with self._writing():
+            time = believed(self._connection, milliseconds(now))
             before = self._connection.total_changes
-            self._forget(milliseconds(now - self._bounds.keep) // HOUR)
+            self._forget((time - self._bounds.keep // timedelta(milliseconds=1)) // HOUR)
             while self._is_too_large():
                 self._forget(self._middle())
             if self._connection.total_changes > before:
-                self._connection.execute("DELETE FROM program WHERE id NOT IN (SELECT program FROM tally)")
-                self._programs.clear()
+                self._programs.forget_unused()
         with explained(self.file):
-            # a script is run to its end; by execute() the first would give back one page
-            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+            # a script is run to its end; by execute() the first would give back one page. PASSIVE waits for no reader
+            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);")
+
+    def _watched(self, since: datetime, until: datetime) -> None:
+        self._connection.execute(
+            "INSERT INTO watched VALUES (?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
+            (milliseconds(since), milliseconds(until)),
+        )
 
     def _put(self, sums: Mapping[Key, Sum]) -> None:
+        self._programs.make_room({key.program for key in sums})
         rows: dict[int, list[tuple[object, ...]]] = {}
         for key, each in sums.items():
             rows.setdefault(key.hour, []).append(
@@ -226,7 +251,7 @@ class Ledger:
                     cut(key.protocol),
                     key.direction.value,
                     cut(key.origin),
-                    self._number(key.program),
+                    self._programs.number(key.program),
                     cut(each.command),
                     cut(each.suspects),
                     each.count,
@@ -250,6 +275,8 @@ class Ledger:
         if there + len(rows) <= self._bounds.hour_rows:
             return rows
         room = max(0, self._bounds.hour_rows - there)
+        query = "SELECT protocol, direction, program FROM tally WHERE hour = ? AND address = ''"
+        others = set(self._connection.execute(query, (hour,)))
         placed = []
         for row in rows:
             if self._connection.execute(HAS, row[:7]).fetchone():
@@ -258,25 +285,13 @@ class Ledger:
                 room -= 1
                 placed.append(row)
             else:
-                placed.append((hour, "", NO_PORT, *row[3:5], "", row[6], "", "", *row[9:]))
+                other = (*row[3:5], row[6])
+                if other not in others and len(others) >= SUMS:
+                    other = (*row[3:5], self._programs.number(NOBODY))
+                others.add(other)
+                placed.append((hour, "", NO_PORT, *other[:2], "", other[2], "", "", *row[9:]))
         self._filled[hour] = self._bounds.hour_rows
         return placed
-
-    def _number(self, program: Program) -> int:
-        number = self._programs.get(program)
-        if number is not None:
-            return number
-        kept = (*(cut(each) for each in program[:3]), NO_USER if program.uid is None else program.uid)
-        kept = (*kept, *(cut(each) for each in program[4:]))
-        row = self._connection.execute(FIND, kept).fetchone()
-        if row is None and program != NOBODY:
-            (there,) = self._connection.execute("SELECT count(*) FROM program").fetchone()
-            if there >= PROGRAMS:
-                return self._number(NOBODY)
-        if row is None:
-            row = self._connection.execute(INSERT, kept).fetchone()
-        self._programs[program] = int(row[0])
-        return int(row[0])
 
     def _forget(self, hour: int) -> None:
         for table in ("tally", "lost"):

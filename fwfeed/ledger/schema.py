@@ -60,6 +60,12 @@ FIND = """
 SELECT id FROM program WHERE executable = ? AND deleted = ? AND unit = ? AND uid = ? AND user = ? AND container = ?
     AND known = ? AND package = ?
 """
+FOLD = """
+INSERT INTO tally SELECT hour, address, port, protocol, direction, origin, ?, max(command), max(suspects), sum(count),
+    min(first), max(last) FROM tally WHERE program IN (SELECT id FROM victim) GROUP BY 1, 2, 3, 4, 5, 6
+ON CONFLICT DO UPDATE SET count = count + excluded.count, first = min(first, excluded.first),
+    last = max(last, excluded.last)
+"""
 
 
 def behind(until: datetime) -> int:
@@ -68,8 +74,13 @@ def behind(until: datetime) -> int:
 
 
 def prepare(file: Path, connection: sqlite3.Connection) -> None:
-    """Make the tables, where there are none; refuse those of another version."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    """Make the tables, where there are none; refuse those of another version, and of anybody else."""
+    # at one stroke: somebody may make them meanwhile
+    version, there = connection.execute(
+        "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+    ).fetchone()
+    if version == 0 and there:
+        raise FwfeedError(f"{file}: a database that fwfeed did not make", way_out(file))
     if version not in {0, _VERSION}:
         raise FwfeedError(f"{file}: a ledger of another version of fwfeed ({version})", way_out(file))
     if version == 0:
@@ -130,7 +141,8 @@ def explained(file: Path) -> Iterator[None]:
 
 def way_out(file: Path) -> str:
     """Return what to do with a file nobody can use."""
-    return f"move it aside (a new one is begun then): for f in {file}*; do mv $f /root/; done"
+    moving = f"for f in {file}*; do mv $f /root/; done; systemctl restart fwfeed-watch"
+    return f"move it aside (a new one is begun then): {moving}"
 
 
 def tallies(rows: Iterator[tuple[Any, ...]]) -> Iterator[Tally]:

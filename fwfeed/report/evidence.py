@@ -51,7 +51,9 @@ def evidence(traffic: Traffic, tallies: Sequence[Tally], basis: Basis, page: byt
     content = {
         "README.txt": _readme(traffic, tallies, basis).encode(),
         "report.html": page,
-        "timeline.csv": _timeline(tallies, {each.endpoint.foreign: each.place for each in traffic.destinations}),
+        "timeline.csv": _timeline(
+            tallies, {each.endpoint.foreign: each.place for each in (*traffic.destinations, *traffic.visitors)}
+        ),
         "destinations.csv": _destinations([*traffic.destinations, *traffic.visitors]),
         "programs.csv": _programs(traffic, basis),
         "fwfeed.toml": basis.configuration if basis.configuration is not None else b"# no file: every default holds\n",
@@ -204,6 +206,9 @@ def _provenance(traffic: Traffic, basis: Basis) -> dict[str, Any]:
 
 def _readme(traffic: Traffic, tallies: Sequence[Tally], basis: Basis) -> str:
     cut = len(tallies) >= ROWS
+    lost = f"{traffic.lost:,} events were lost"
+    if traffic.only_log:
+        lost = f"how many events were lost is not known, as the log is limited to {traffic.only_log}"
     return f"""Connections from {printable(basis.host)} to outside the set {traffic.ipset}
 {moment_text(traffic.since)} to {moment_text(traffic.until)}, made by fwfeed {basis.version}
 
@@ -215,7 +220,7 @@ fwfeed.toml       the configuration
 provenance.json   which files of which registries told foreign from not, by serial and sha256
 SHA256SUMS        check with: sha256sum -c SHA256SUMS
 
-{traffic.left:,} connections left; the program is known of {traffic.attributed:,} of them; {traffic.lost:,} events
-were lost. A connection is counted by its first packet; times are UTC. Cells that a spreadsheet would take for a formula
-have a ' in front. Command lines and fwfeed.toml can hold secrets: look them through before you hand them out.
+{traffic.left:,} connections left; the program is known of {traffic.attributed:,} of them; {lost}.
+A connection is counted by its first packet; times are UTC. Cells that a spreadsheet would take for a formula have a '
+in front. Command lines and fwfeed.toml can hold secrets: look them through before you hand them out.
 """

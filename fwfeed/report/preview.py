@@ -30,7 +30,7 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     if preview.begins is None:
         yield f"{span}:"
         yield from EMPTY
-        yield from preview.remarks
+        yield from map(printable, preview.remarks)
         return
     verb = (
         'what outbound = "reject" refused, or would have' if preview.refuses else 'outbound = "reject" would have cut'
@@ -51,13 +51,13 @@ def preview_lines(preview: Preview) -> Iterator[str]:
         yield ""
         yield from _victim_lines(victim)
     yield from more(len(preview.victims) - TOP)
-    if preview.victims:
+    spares = [cut.spare for victim in preview.victims for cut in victim.cuts[:1] if cut.spare]
+    if spares:
         yield ""
         yield "to spare an address, name it, or all that it is delegated with, in fwfeed.toml; then: fwfeed apply"
         yield "  [apply]"
         kept = "".join(f'"{each}", ' for each in preview.allowed)
-        example = preview.victims[0].cuts[0].spare
-        yield f'  always_allow = [{kept}"{printable(example)}"]'
+        yield f'  always_allow = [{kept}"{printable(spares[0])}"]'
 
 
 def _victim_lines(victim: Victim) -> Iterator[str]:
@@ -84,8 +84,9 @@ def _cut_row(cut: Cut) -> tuple[str, ...]:
     ports = ", ".join(
         protocol.lower() if port is None else f"{port}/{protocol.lower()}" for protocol, port in cut.ports
     )
-    delegated = cut.place.prefix and f'"{cut.place.prefix}"'
-    return (f"{cut.count:,}", cut.foreign, cut.place.country, ports, f'"{cut.spare}"', delegated)
+    spare = cut.spare and f'"{cut.spare}"'
+    delegated = spare and cut.place.prefix and f'"{cut.place.prefix}"'
+    return (f"{cut.count:,}", cut.foreign, cut.place.country, ports, spare, delegated)
 
 
 def preview_json(preview: Preview) -> dict[str, Any]:

@@ -37,20 +37,24 @@ def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
     if traffic.begins is None:
         yield f"{span}:"
         yield from EMPTY
-        yield from traffic.remarks
+        yield from map(printable, traffic.remarks)
         return
     yield f"foreign connections, {span}"
     forwarded = traffic.counts[Direction.FORWARDED]
     yield (
         f"  {traffic.left:,} left to {numbered(traffic.addresses, 'address', 'addresses')} in "
-        f"{numbered(len(traffic.countries), 'country', 'countries')}"
+        f"{numbered(traffic.known_countries, 'country', 'countries')}"
         + (f" ({forwarded:,} of them forwarded)" if forwarded else "")
         + f", sent by {numbered(len(traffic.activities), 'program', 'programs')}"
     )
     if traffic.counts[Direction.IN]:
         yield f"  {traffic.counts[Direction.IN]:,} came in"
     known = share(traffic.attributed, traffic.left)
-    yield f"  program known of {known}; {numbered(traffic.lost, 'event', 'events')} lost"
+    if traffic.only_log:
+        lost = f"events lost: not known, the log is limited to {traffic.only_log}"
+    else:
+        lost = f"{numbered(traffic.lost, 'event', 'events')} lost"
+    yield f"  program known of {known}; {lost}"
     yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
     if traffic.begins > traffic.since:
         yield f"  the ledger begins at {minute(traffic.begins)} UTC"
@@ -128,7 +132,7 @@ def traffic_json(traffic: Traffic) -> dict[str, Any]:
         "left": traffic.left,
         "directions": {direction.value: count for direction, count in traffic.counts.items()},
         "attributed": traffic.attributed,
-        "lost": traffic.lost,
+        "lost": None if traffic.only_log else traffic.lost,
         "new_destinations": traffic.news,
         "countries": [
             {"country": each.code, "count": each.count, "addresses": each.addresses} for each in traffic.countries

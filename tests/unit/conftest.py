@@ -1,4 +1,4 @@
-"""What tests that fetch over the loopback need."""
+"""What tests that fetch over the loopback need; and that none reads the journal of the machine it runs on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import trustme
 
 from fwfeed.fetch import http
 from tests.unit.server import Server, server_context, serving
+
+
+@pytest.fixture(autouse=True)
+def no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the journal of this machine hold nothing: to root, a report is of it, too."""
+    monkeypatch.setattr("fwfeed.kernlog.of_the_journal", lambda *_prefixes, **_options: iter(()))
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from fwfeed.flow import Sent
+from fwfeed.flow import Direction, Sent
 from fwfeed.model import Source
 from fwfeed.tally import HOUR, Tally, fold, moment
 from fwfeed.traffic import Gathered, Lore, Place, Traffic, gather, summarize
@@ -41,7 +41,7 @@ def gathered(flows: Sequence[Sent]) -> Gathered:
     return gather(made, ((each.hour, each.direction, each.program.known, each.number) for each in made))
 
 
-def places(addresses: set[str]) -> dict[str, Place]:
+def places(addresses: Iterable[str]) -> dict[str, Place]:
     """Return a country for each address, always the same."""
     return {
         each: Place(*CODES[sum(each.encode()) % len(CODES)], "2001:db8:2::/48" if ":" in each else "203.0.113.0/24")
@@ -56,6 +56,7 @@ def traffic(
     lost: Mapping[datetime, int] | None = None,
     since: timedelta = timedelta(days=7),
     remarks: Sequence[str] = (),
+    only_log: str | None = None,
 ) -> Traffic:
     """Return what a report says of flows."""
     yesterday = NOW - timedelta(days=1)
@@ -65,7 +66,11 @@ def traffic(
         yesterday=yesterday,
         places=places(found.addresses),
         names=names or {},
-        before=frozenset(each.flow.destination for each in flows if each.flow.at < yesterday),
+        before=frozenset(
+            (each.flow.source, True) if each.flow.direction is Direction.IN else (each.flow.destination, False)
+            for each in flows
+            if each.flow.at < yesterday
+        ),
         programs_before=frozenset(
             (each.sender.executable, each.sender.unit) for each in flows if each.flow.at < yesterday
         ),
@@ -83,5 +88,6 @@ def traffic(
         ),
         compiled=NOW - timedelta(hours=4),
         remarks=tuple(remarks),
+        only_log=only_log,
     )
     return summarize(found, lore, (NOW - since).replace(minute=0, second=0), NOW)

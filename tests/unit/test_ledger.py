@@ -24,7 +24,7 @@ from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger
 from fwfeed.ledger.importing import import_flows
-from fwfeed.tally import NOBODY, Tally
+from fwfeed.tally import NOBODY, Tally, milliseconds
 from tests.unit.builders import CHECKOUT
 from tests.unit.flows import NOW, sender, sent, week
 
@@ -187,6 +187,26 @@ def test_what_was_watched_is_not_counted_again_from_the_log(file: Path) -> None:
         assert import_flows(ledger, log, "journal") == 40 - 21
 
 
+def test_what_was_seen_and_since_when_are_kept_together_or_not_at_all(file: Path) -> None:
+    span = (NOW - timedelta(minutes=5), NOW)
+    with opened(file) as ledger:
+        with pytest.raises(AttributeError):
+            ledger.record([sent()], watched=(NOW, object()))  # type: ignore[arg-type]
+        assert (rows(ledger), ledger.spans()) == ([], [])
+        ledger.record([sent()], watched=span)
+        assert ledger.spans() == [tuple(map(milliseconds, span))]
+        assert len(rows(ledger)) == 1
+
+
+def test_what_came_in_while_it_was_watched_is_counted_from_the_log(file: Path) -> None:
+    with opened(file) as ledger:
+        ledger.watched(NOW - timedelta(minutes=30), NOW)
+        at = NOW - timedelta(minutes=20)
+        log = [(sent(at=at, direction=direction, source="203.0.113.9"), "1") for direction in Direction]
+        assert import_flows(ledger, log, "journal") == 1
+        assert [row.direction for row in rows(ledger)] == [Direction.IN]
+
+
 def test_lost_events_are_counted_by_the_hour(file: Path) -> None:
     with opened(file) as ledger:
         ledger.lost(3, NOW)
@@ -258,6 +278,31 @@ def test_what_is_old_is_forgotten(file: Path) -> None:
         assert ledger.losses(LONG_AGO, NOW) == {}
 
 
+def test_a_clock_that_jumps_ahead_erases_nothing_at_once(file: Path) -> None:
+    with opened(file) as ledger:
+        ledger.record([sent()])
+    for _again in range(2):
+        for ahead in (timedelta(days=4000), timedelta()):
+            with Ledger.open(file, clock=lambda ahead=ahead: NOW + ahead) as ledger:  # type: ignore[misc]
+                ledger.record([sent(at=NOW + ahead)])
+                assert rows(ledger)[0].first == NOW - timedelta(hours=1)
+    with opened(file, keep=timedelta(minutes=30)) as ledger:  # but less to keep is less at once
+        ledger.prune(NOW)
+        assert [row.first for row in rows(ledger)] == [NOW]
+
+
+@pytest.mark.parametrize("first", [timedelta(), -timedelta(days=20000)])
+def test_where_the_clock_goes_on_or_is_put_right_what_is_old_is_forgotten(first: timedelta, file: Path) -> None:
+    with opened(file, keep=timedelta(days=3)) as ledger:
+        ledger.record([sent()])
+        ledger.prune(NOW)
+        ledger.prune(NOW + first)
+        for hours in range(6, 24 * 3 + 6, 6):
+            assert len(rows(ledger)) == 1
+            ledger.prune(NOW + timedelta(hours=hours))
+        assert rows(ledger) == []
+
+
 def test_rows_are_bounded_and_the_oldest_hours_go_first(file: Path) -> None:
     flows = [
         sent(at=NOW - timedelta(hours=hour), destination=f"203.0.113.{end}") for hour in range(50) for end in range(20)
@@ -302,13 +347,46 @@ def test_a_scan_does_not_push_out_what_was_before_it(file: Path) -> None:
         assert next(row.number for row in found if row.port == 7) == 2
 
 
-def test_who_pretends_to_be_many_programs_becomes_nobody(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fwfeed.ledger.PROGRAMS", 10)
+def test_who_pretends_to_be_many_programs_takes_the_names_of_his_own(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.ledger.programs.PROGRAMS", 20)
+    with opened(file) as ledger:
+        ledger.record([sent(sender("/usr/sbin/chronyd", user="chrony"), uid=995)])
+        for number in range(200):
+            ledger.record([sent(sender(f"/tmp/{number}", user="eve", command=f"/tmp/{number} -x"), uid=1000)])
+        ledger.record([sent(sender("/tmp/miner", user="apache"), uid=48)])
+        found = rows(ledger)
+    assert len(found) <= 22
+    assert sum(row.number for row in found) == 202
+    assert {"/usr/sbin/chronyd", "/tmp/199", "/tmp/miner"} <= {row.program.executable for row in found}
+    (nameless,) = (row for row in found if not row.program.executable)
+    assert (nameless.program.uid, nameless.program.user, nameless.program.known) == (1000, "eve", Known.SOCKET)
+    assert nameless.number > 170
+    assert nameless.command.startswith("/tmp/")
+
+
+def test_more_programs_at_once_than_there_is_room_for_are_known_by_their_user(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.ledger.programs.PROGRAMS", 10)
     with opened(file) as ledger:
         ledger.record([sent(sender(f"/tmp/{number}")) for number in range(30)])
+        ledger.record([sent(sender(f"/tmp/{number}"), uid=number) for number in range(5000, 5030)])
         found = rows(ledger)
-    assert len(found) == 11
-    assert next(row.number for row in found if row.program == NOBODY) == 20
+    assert sum(row.number for row in found) == 60
+    assert len({row.program for row in found}) <= 12
+    assert 0 < next(row.number for row in found if row.program == NOBODY) <= 40
+
+
+def test_what_an_hour_has_no_room_for_is_bounded_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fwfeed.ledger.SUMS", 5)
+    with opened(file, hour_rows=10) as ledger:
+        for part in range(4):
+            ledger.record([sent(sender(f"/tmp/{part}/{number}")) for number in range(30)])
+        found = rows(ledger)
+    assert sum(row.number for row in found) == 120
+    assert len(found) == 16
 
 
 def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
@@ -324,9 +402,9 @@ def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
 
 def test_two_can_write_side_by_side(file: Path) -> None:
     with opened(file) as one, opened(file) as other:
-        one.record([sent(sender("/usr/bin/old"), at=NOW - timedelta(days=80)), sent()])
+        one.record([sent(sender("/usr/bin/old"), at=NOW - timedelta(days=89, hours=9)), sent()])
         other.record([sent()])
-        other.prune(NOW + timedelta(days=30))  # forgets a program that the other one has a number of
+        other.prune(NOW + timedelta(days=1))  # forgets a program that the other one has a number of
         one.record([sent(sender("/usr/bin/old"))])
         assert sorted((row.program.executable, row.number) for row in rows(one)) == [
             ("/usr/bin/curl", 2),
@@ -385,6 +463,18 @@ def test_one_of_another_version_is_refused(file: Path) -> None:
         opened(file)
 
 
+def test_a_database_of_somebody_else_is_refused_and_left_alone(file: Path) -> None:
+    file.parent.mkdir()
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE mine (what TEXT)")
+    connection.close()
+    raw = file.read_bytes()
+    with pytest.raises(FwfeedError, match="did not make") as caught:
+        opened(file)
+    assert caught.value.way_out.endswith("systemctl restart fwfeed-watch")
+    assert file.read_bytes() == raw
+
+
 def test_a_link_in_its_place_is_refused(file: Path, tmp_path: Path) -> None:
     file.parent.mkdir()
     file.symlink_to(tmp_path / "elsewhere")
@@ -406,13 +496,25 @@ def test_one_that_somebody_else_holds_is_told(file: Path, monkeypatch: pytest.Mo
         assert len(rows(ledger)) == 1
 
 
+def test_who_reads_for_long_does_not_hold_up_who_forgets(file: Path) -> None:
+    with opened(file) as ledger, opened(file) as reader:
+        ledger.record(week(300))
+        reading = reader.select(LONG_AGO, NOW)
+        next(reading)
+        ledger.record([sent()])
+        began = time.monotonic()
+        ledger.prune(NOW)
+        assert time.monotonic() - began < 3
+        assert next(reading)
+
+
 def test_what_was_seen_before_is_known(file: Path) -> None:
-    def seen(ledger: Ledger, when: datetime) -> Sequence[tuple[str, str, str]]:
+    def seen(ledger: Ledger, when: datetime) -> Sequence[tuple[str, str, str, bool]]:
         return sorted(ledger.seen_before(when))
 
     with opened(file) as ledger:
         assert ledger.begins() is None
         ledger.record([sent(at=NOW - timedelta(hours=30)), sent(at=NOW, destination="203.0.113.7")])
         assert ledger.begins() == NOW - timedelta(hours=30)
-        assert seen(ledger, NOW - timedelta(hours=24)) == [("203.0.113.2", "/usr/bin/curl", "")]
+        assert seen(ledger, NOW - timedelta(hours=24)) == [("203.0.113.2", "/usr/bin/curl", "", False)]
         assert seen(ledger, NOW - timedelta(hours=30)) == []

@@ -114,6 +114,18 @@ def test_each_address_comes_with_what_would_spare_it() -> None:
     assert preview_json(found)["programs"][0]["addresses"][0]["always_allow"]
 
 
+@pytest.mark.parametrize("port", [443, 53, 123])
+def test_nothing_is_offered_to_what_a_container_calls_itself(port: int) -> None:
+    inside = sent(sender("/usr/bin/dnf5", container="mnt:[4026532001]"), destination_port=port)
+    alone = cut([inside])
+    assert "always_allow" not in "\n".join(preview_lines(alone))
+    assert "203.0.113.2/32" not in "\n".join(preview_lines(alone))
+    assert preview_json(alone)["programs"][0]["addresses"][0]["always_allow"] == ""
+    assert not (alone.victims[0].named and alone.victims[0].named.sure)
+    both = "\n".join(preview_lines(cut([inside, inside, sent(destination="203.0.113.3")])))
+    assert 'always_allow = ["198.51.100.0/28", "203.0.113.3/32"]' in both
+
+
 def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
     name = "\x1b[2J\u202e\n"
     who = sender(f"/tmp/{name}", unit=name, user=name, command=name, container=name)

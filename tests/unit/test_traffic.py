@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
+import os
 import stat
 import subprocess
 from collections import Counter
@@ -16,10 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwfeed import names
+from fwfeed import names, reporting
 from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.report.evidence import Basis, evidence, inert
+from fwfeed.report.page import page
 from fwfeed.report.traffic import traffic_json, traffic_lines
 from fwfeed.traffic import Traffic
 from tests.unit.builders import World, snapshot, world
@@ -98,7 +101,56 @@ def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
     )
     for line in traffic_lines(shown):
         assert line.isprintable()
+    assert all(line.isprintable() for line in traffic_lines(traffic([], remarks=[HOSTILE])))
     assert json.loads(json.dumps(traffic_json(shown)))["programs"]
+
+
+def test_where_only_the_log_told_nobody_knows_what_was_lost() -> None:
+    flows = [sent()]
+    shown = traffic(flows, only_log="10/s")
+    assert "events lost: not known, the log is limited to 10/s" in lines(shown)
+    assert traffic_json(shown)["lost"] is None
+    made = page(shown, language="en", host="www1", version="1.0").decode()
+    assert '<dd><span lang="en">not known</span>' in made
+    assert "The log is limited to 10/s." in made
+    assert "not known, as the log is limited to 10/s.\nA" in pack(shown, flows)["README.txt"].decode()
+    assert traffic_json(traffic(flows, only_log="10/s", lost={NOW: 3}))["lost"] == 3
+
+
+def test_whoever_watched_knows_what_was_lost(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    now = datetime.now(UTC)
+    with Ledger.open(path(made.state)) as ledger:
+        ledger.record([sent(at=now - timedelta(hours=1))])
+        assert made.run("--json", "report").value["lost"] is None
+        ledger.watched(now - timedelta(hours=2), now)
+        assert made.run("--json", "report").value["lost"] == 0
+
+
+def test_what_nobody_knows_the_country_of_is_in_none_and_a_sum_is_no_address() -> None:
+    flows = [sent(destination="203.0.113.3"), sent(destination=""), sent(destination="203.0.113.4")]
+    shown = traffic(flows)
+    assert {each.code: each.addresses for each in shown.countries} == {"US": 1, "??": 1}
+    assert "3 left to 2 addresses in 1 country" in lines(shown)
+    assert shown.activities[0].addresses == 2
+
+
+def test_who_came_in_has_a_country_in_the_timeline() -> None:
+    flows = [sent(direction=Direction.IN, source="203.0.113.4")]
+    (row,) = csv.DictReader(io.StringIO(pack(traffic(flows), flows)["timeline.csv"].decode()))
+    assert row["country"] == "US"
+
+
+def test_beyond_the_cap_countries_are_of_the_busiest(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fwfeed.reporting._PLACES", 1)
+    with Ledger.open(path(place.state)) as ledger:
+        ledger.record([sent(at=datetime.now(UTC) - timedelta(hours=1), destination="2001:db8:2::7")])
+    value = place.run("--json", "report").value
+    assert {each["address"]: bool(each["registry"]) for each in value["destinations"]} == {
+        "2001:db8:2::7": True,
+        "203.0.113.2": False,
+    }
+    assert "the 1 busiest of 2 addresses" in value["remarks"][0]
 
 
 def test_an_empty_ledger_says_what_to_do() -> None:
@@ -165,8 +217,11 @@ def test_the_command_reports_with_countries_of_the_registries(place: World) -> N
 def test_new_is_what_the_whole_ledger_did_not_have_before_yesterday(place: World) -> None:
     with Ledger.open(path(place.state)) as ledger:
         late = datetime.now(UTC) - timedelta(hours=2)
+        came = sent(Sender(known=Known.NOT), at=late - timedelta(days=3), source="203.0.113.9", direction=Direction.IN)
+        ledger.record([came])
         ledger.record([sent(at=late, destination="203.0.113.9"), sent(at=late, destination="2001:db8:2::7")])
     value = place.run("--json", "report").value
+    # who came in three days ago was no destination;
     # 203.0.113.2 was there 20 days ago, before the time of this report
     assert {each["address"] for each in value["destinations"] if each["new"]} == {"203.0.113.9"}
     assert [each["unit"] for each in value["programs"] if each["new"]] == ["evil.service"]
@@ -242,7 +297,22 @@ def test_a_program_that_is_a_pipe_does_not_hold_up_the_evidence(place: World, tm
     assert "not a regular file" in (tmp_path / "evidence/programs.csv").read_text()
 
 
-def test_without_a_ledger_it_says_what_to_do_and_makes_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", ["/proc/version", "/proc/self/mem"])
+def test_what_the_kernel_makes_up_is_not_read_for_a_sum(broken: str) -> None:
+    assert reporting._hash(broken).why == "empty, or no file of a disk"
+
+
+def test_a_disk_that_fails_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_read: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "miner").write_bytes(b"1")
+    monkeypatch.setattr("fwfeed.reporting._blocks", fail)
+    assert reporting._hash(str(tmp_path / "miner")).why == "cannot be read: Input/output error"
+
+
+def test_without_a_ledger_it_says_what_to_do_and_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)  # root makes one, of the log
     made = world(tmp_path)
     for command in ("report", "preview"):
         done = made.run(command)
@@ -266,6 +336,19 @@ def test_a_damaged_ledger_is_an_error_with_a_way_out(place: World) -> None:
     assert done.code == 1
     assert "damaged" in done.err
     assert "move it aside" in done.err
+
+
+def test_without_root_an_error_is_all_that_is_said(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    for command in ("report", "preview"):
+        assert "without root" in place.run(command).err
+    path(place.state).unlink()
+    path(place.state).mkdir()
+    for command in ("report", "preview"):
+        done = place.run(command)
+        assert done.code == 1
+        assert "cannot write" in done.err
+        assert "without root" not in done.err
 
 
 def test_names_are_asked_for_only_on_request(place: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def _head(traffic: Traffic, titles: tuple[str, str]) -> Iterator[str]:
     if traffic.begins is not None and traffic.begins > traffic.since:
         since = minute(traffic.begins)
         begins = " " + both(f"The ledger begins at {since}.", f"記録の開始は {since} です。")
-    yield f'<header>\n<div><h1>{both(*titles)}</h1>\n<p class="span">{span}.{begins}</p></div>\n'
+    yield f'<header>\n<div><h1>{both(*map(text, titles))}</h1>\n<p class="span">{span}.{begins}</p></div>\n'
     other = both("日本語", "English")
     yield f'<button class="language" type="button">{other}</button>\n</header>\n'
 
@@ -99,14 +99,18 @@ def _figures(traffic: Traffic) -> Iterator[str]:
     figures = [
         (("Connections that left", "国外への接続"), f"{traffic.left:,}", ""),
         (("Addresses", "宛先アドレス"), f"{traffic.addresses:,}", ""),
-        (("Countries", "国"), f"{len(traffic.countries):,}", ""),
+        (("Countries", "国"), f"{traffic.known_countries:,}", ""),
         (
             ("Destinations new since yesterday", "昨日以降の新しい宛先"),
             f"{traffic.news:,}",
             "new" if traffic.news else "",
         ),
         (("Program known of", "プログラム判明率"), share(traffic.attributed, traffic.left), ""),
-        (("Events lost", "欠落イベント"), f"{traffic.lost:,}", "lost" if traffic.lost else ""),
+        (
+            ("Events lost", "欠落イベント"),
+            both("not known", "不明") if traffic.only_log else f"{traffic.lost:,}",
+            "lost" if traffic.lost else "",
+        ),
     ]
     yield '<dl class="figures">\n'
     for names, value, kind in figures:
@@ -118,6 +122,8 @@ def _figures(traffic: Traffic) -> Iterator[str]:
         notes.append(both(f"{forwarded:,} of them were forwarded.", f"うち {forwarded:,} 件は転送。"))
     if came_in:
         notes.append(both(f"{came_in:,} more came in.", f"ほかに着信 {came_in:,} 件。"))
+    if limit := traffic.only_log and text(traffic.only_log):
+        notes.append(both(f"The log is limited to {limit}.", f"ログは {limit} に制限されています。"))
     if notes:
         yield f'<p class="more">{" ".join(notes)}</p>\n'
 
