@@ -151,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
     measuring.add_argument("--output", type=Path, metavar="FILE", help="put it there, at one stroke, as root")
     measuring.set_defaults(whole=monitoring.metrics_always)
     watching = command("watch", observing.watch, "show foreign connections as they begin, and who sends them (root)")
-    watching.add_argument("--record", action="store_true", help="into the ledger, too, as fwfeed-watch.service does")
+    watching.add_argument("--record", action="store_true", help="into the ledger, too; with --quiet nowhere else")
     listing = command("list", do.list_set, "print the candidate's set, one prefix a line")
     listing.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or only IPv6")
     looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")

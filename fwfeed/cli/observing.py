@@ -34,9 +34,12 @@ def watch(session: Session) -> int:
     from fwfeed.observe import observe
     from fwfeed.signals import handed_over
 
-    table = None if session.json or not sys.stdout.isatty() else _Table(sys.stdout.fileno())
+    silent = session.arguments.record and session.arguments.quiet  # the ledger is root's, where stdout goes is not
+    table = None if silent or session.json or not sys.stdout.isatty() else _Table(sys.stdout.fileno())
     show: Callable[[Sent], None]
-    if table is not None:
+    if silent:
+        show = _nothing
+    elif table is not None:
         show = table.add
     elif session.json:
         show = _json
@@ -117,6 +120,10 @@ def told(summary: Summary) -> str:
     share = f" ({summary.attributed * 100 / summary.sent:.1f} %)" if summary.sent else ""
     of = f"{summary.attributed:,} of {summary.sent:,} that left named{share}"
     return f"watch: {summary.flows:,} flows, {of}, {summary.lost:,} lost"
+
+
+def _nothing(_sent: Sent) -> None:
+    pass
 
 
 def _json(sent: Sent) -> None:
