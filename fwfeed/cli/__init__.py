@@ -24,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if sys.stdout is None or sys.stderr is None:  # started with them closed; what is opened next must not become them
         sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - for as long as the process lives
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file may have a name that the locale cannot write
+            stream.reconfigure(errors="backslashreplace")
     # not by set_defaults: a command's own parser would put the defaults over what stood before the command
     defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False, whole=_whole)
     arguments = monitoring.parse(parser(), argv, defaults)

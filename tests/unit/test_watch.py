@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from fwfeed.flow import Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.observe import Summary
-from tests.unit.builders import World, world
+from tests.unit.builders import CHECKOUT, World, world
 from tests.unit.flows import sent
 
 
@@ -43,3 +45,19 @@ def test_a_recorder_that_is_quiet_shows_nothing(made: World, options: list[str])
     with Ledger.open(path(made.state)) as ledger:
         now = datetime.now(UTC)
         assert [each.number for each in ledger.select(now - timedelta(days=1), now + timedelta(days=1))] == [1]
+
+
+def test_a_name_that_the_locale_cannot_write_is_escaped() -> None:
+    code = (
+        "import sys\nfrom fwfeed.cli import main\nsys.argv[1:] = ['--version']\n"
+        "try: main()\nexcept SystemExit: print(chr(0x65E5)); print(chr(0xDC80), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=False,
+        env={"PYTHONIOENCODING": "ascii:strict"},
+        cwd=CHECKOUT,
+    )
+    assert (done.returncode, done.stderr) == (0, b"\\udc80\n")
+    assert done.stdout.endswith(b"\\u65e5\n")
