@@ -24,7 +24,7 @@ _ENDING_SECONDS = 3.0
 _AGAIN_SECONDS = 65.0  # the longest that Linux waits between two of its first six tries to connect
 _SHOWN = 16384
 
-Record = Callable[[Sequence[Sent]], None]
+Record = Callable[[Sequence[Sent], datetime], None]
 _Ends = tuple[str, str, int | None, str, int | None, int | None]
 Lost = Callable[[int, datetime], None]
 
@@ -51,7 +51,8 @@ def observe(
 ) -> Summary:
     """Hand each flow of a group to `show`, until the descriptor `stop` can be read. Raises FwfeedError.
 
-    `record` gets the same in batches, `lost` how many the kernel could not hand out; `idle` is called now and then, at
+    `record` gets the same in batches, about once a second or more often, each with the moment before which nothing is
+    missing; `lost` how many the kernel could not hand out; `idle` is called now and then, at
     least every half second, and `ready` once, when nothing more is missed.
     """
     return _Loop(Reader(group), show, idle, record, lost).run(stop, ready)
@@ -75,6 +76,7 @@ class _Loop:
         self._batch: list[Sent] = []
         self._shown: OrderedDict[_Ends, tuple[float, int | None]] = OrderedDict()
         self._recorded = time.monotonic()
+        self._named = datetime.now(UTC)
         self._told = 0
         self._dropped = 0
         self._summary = Summary()
@@ -118,6 +120,7 @@ class _Loop:
         return bool(came)
 
     def _name(self, attribution: Attribution, packet: Packet) -> None:
+        self._named = packet.flow.at
         sender = attribution.sender(packet.flow, packet.echo)
         sent = Sent(flow=packet.flow, sender=sender, delay=max(time.time() - packet.came, 0.0))
         if self._again(packet, sender.pid):
@@ -153,9 +156,9 @@ class _Loop:
         if not (ended or full or due):
             return
         self._recorded = now
-        if self._batch and self._record is not None:
+        if self._record is not None:
             batch, self._batch = self._batch, []
-            self._record(batch)
+            self._record(batch, self._named if self._waiting else datetime.now(UTC))
         self._summary.lost = self._reader.lost + self._dropped
         if self._lost is not None and self._summary.lost > self._told:
             self._lost(self._summary.lost - self._told, datetime.now(UTC))

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,8 @@ from fwfeed.cli.session import Session, write
 from fwfeed.errors import ConfigError, ExitCode, printable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
+    from fwfeed.cli.recording import Recording
     from fwfeed.flow import Sender, Sent
-    from fwfeed.ledger import Ledger
     from fwfeed.observe import Summary
 
 _ON = "name a group, as 243, and: fwfeed apply"
@@ -76,38 +74,15 @@ def watch(session: Session) -> int:
 
 
 @contextmanager
-def _recording(session: Session) -> Iterator[_Recording | None]:
+def _recording(session: Session) -> Iterator[Recording | None]:
     if not session.arguments.record:
         yield None
         return
+    from fwfeed.cli.recording import Recording
     from fwfeed.ledger import Ledger, path
 
     with Ledger.open(path(Path(session.config.paths.state)), keep=session.config.watch.keep) as ledger:
-        recording = _Recording(ledger, session)
-        yield recording
-        recording.note()
-
-
-class _Recording:
-    """What is seen goes into the ledger, and so does since when all is seen: logs tell the same once more."""
-
-    def __init__(self, ledger: Ledger, session: Session) -> None:
-        self._ledger = ledger
-        self._session = session
-        self._since = session.now
-
-    def begin(self) -> None:
-        self._since = self._session.now
-
-    def record(self, batch: Sequence[Sent]) -> None:
-        self._ledger.record(batch)
-        self.note()
-
-    def lost(self, count: int, now: datetime) -> None:
-        self._ledger.lost(count, now)
-
-    def note(self) -> None:
-        self._ledger.watched(self._since, self._session.now)
+        yield Recording(ledger)
 
 
 def _wake(descriptor: int) -> None:

@@ -117,13 +117,21 @@ class Ledger:
         with suppress(sqlite3.Error):
             self._connection.close()
 
-    def record(self, flows: Sequence[Sent], *, cursors: Mapping[str, str] | None = None) -> None:
-        """Count flows, and keep how far their sources were read: all of it, or nothing."""
+    def record(
+        self,
+        flows: Sequence[Sent],
+        *,
+        cursors: Mapping[str, str] | None = None,
+        watched: tuple[datetime, datetime] | None = None,
+    ) -> None:
+        """Count flows, and keep how far their sources were read, or the time `watched`: all of it, or nothing."""
         sums = fold(flows)
         with self._writing():
             self._put(sums)
             for name, position in (cursors or {}).items():
                 self._connection.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (name, position))
+            if watched is not None:
+                self._span(*watched)
         self._written += len(sums)
         now = self._clock()  # not the flows' own time: a log of the future would have all forgotten
         if now - self._pruned > _PRUNE_AFTER or (self._written >= _PRUNE_EVERY and self._may_be_too_large()):
@@ -150,10 +158,7 @@ class Ledger:
     def watched(self, since: datetime, until: datetime) -> None:
         """Say that all of this time was watched as it happened: what logs tell of it is not counted again."""
         with self._writing():
-            self._connection.execute(
-                "INSERT INTO watched VALUES (?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
-                (milliseconds(since), milliseconds(until)),
-            )
+            self._span(since, until)
 
     def select(self, since: datetime, until: datetime) -> Iterator[Tally]:
         """Yield the tallies of the hours from that of `since` on, to that of `until`, in order."""
@@ -214,6 +219,12 @@ class Ledger:
         with explained(self.file):
             # a script is run to its end; by execute() the first would give back one page
             self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+
+    def _span(self, since: datetime, until: datetime) -> None:
+        self._connection.execute(
+            "INSERT INTO watched VALUES (?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
+            (milliseconds(since), milliseconds(until)),
+        )
 
     def _put(self, sums: Mapping[Key, Sum]) -> None:
         rows: dict[int, list[tuple[object, ...]]] = {}

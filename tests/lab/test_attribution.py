@@ -420,7 +420,7 @@ def test_a_ledger_gets_all_that_was_shown_and_how_many_were_lost(at: Place, tmp_
         "from fwfeed.observe import observe\n"
         "shown, recorded, lost = [], [], []\n"
         "summary = observe(243, lambda sent: shown.append(sent.flow.destination_port), stop=0,\n"
-        "    record=lambda batch: recorded.append([sent.flow.destination_port for sent in batch]),\n"
+        "    record=lambda batch, _until: recorded.append([sent.flow.destination_port for sent in batch]),\n"
         "    lost=lambda count, now: lost.append(count), ready=lambda: print('watching', flush=True))\n"
         "print(json.dumps([shown, recorded, lost, summary.flows, summary.lost]))"
     )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fwfeed.flow import Sent
+from fwfeed.attribution import Attribution
+from fwfeed.cli.recording import Recording
+from fwfeed.flow import Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
-from fwfeed.observe import Summary
+from fwfeed.nflog import Packet, Reader
+from fwfeed.observe import Summary, _Loop
+from fwfeed.tally import milliseconds
 from tests.unit.builders import CHECKOUT, World, world
-from tests.unit.flows import sent
+from tests.unit.flows import NOW, flow, sent
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         handed["ready"]()
         show(flow)
         if handed["record"] is not None:
-            handed["record"]([flow])
+            handed["record"]([flow], flow.flow.at)
         return Summary(1, 1, 1, 0)
 
     monkeypatch.setattr("fwfeed.observe.observe", observe)
@@ -61,3 +65,122 @@ def test_a_name_that_the_locale_cannot_write_is_escaped() -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"\\udc80\n")
     assert done.stdout.endswith(b"\\u65e5\n")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(path(tmp_path), clock=lambda: NOW) as opened:
+        yield opened
+
+
+class Clocks:
+    """The time, and what nobody sets."""
+
+    def __init__(self) -> None:
+        self.now, self.ticks = NOW, 1000.0
+
+    def go(self, seconds: float, ticks: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.ticks += ticks
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def recording(ledger: Ledger, clocks: Clocks) -> Recording:
+    return Recording(ledger, lambda: clocks.now, lambda: clocks.ticks)
+
+
+def spans(ledger: Ledger) -> list[tuple[float, float]]:
+    """Return what was watched, in seconds since NOW."""
+    return [((first - milliseconds(NOW)) / 1000, (last - milliseconds(NOW)) / 1000) for first, last in ledger.spans()]
+
+
+def test_what_is_watched_goes_on_until_all_is_handed_over(ledger: Ledger, recording: Recording, clocks: Clocks) -> None:
+    clocks.go(10, 10)
+    recording.record([], NOW + timedelta(seconds=4))
+    assert spans(ledger) == [(0, 4)]
+    recording.record([], clocks.now)
+    assert spans(ledger) == [(0, 10)]
+
+
+@pytest.mark.parametrize(("seconds", "ticks"), [(3600, 1), (-3600, 1), (1, 4)])
+def test_after_the_clock_was_set_or_the_host_slept_another_span_begins(
+    ledger: Ledger, recording: Recording, clocks: Clocks, seconds: float, ticks: float
+) -> None:
+    clocks.go(3, 3.5)
+    recording.record([], clocks.now)
+    clocks.go(seconds, ticks)
+    recording.record([], clocks.now - timedelta(seconds=100))
+    clocks.go(5, 5)
+    recording.record([], clocks.now)
+    assert sorted(spans(ledger)) == sorted([(0, 3), (3 + seconds, 8 + seconds)])
+
+
+def test_flows_and_their_span_are_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger, "_span", lambda *_times: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ledger.record([sent(at=NOW)], watched=(NOW, NOW))
+    assert not list(ledger.select(NOW - timedelta(days=1), NOW + timedelta(days=1)))
+
+
+class Names(Attribution):
+    """Names everybody, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def sender(self, *_flow: object) -> Sender:
+        self.asked += 1
+        return Sender(known=Known.SOCKET, pid=77)
+
+
+class Seen:
+    """A loop of `observe`, and what it hands over."""
+
+    def __init__(self) -> None:
+        self.reader = Reader.__new__(Reader)
+        self.reader.lost = 0
+        self.shown: list[Sent] = []
+        self.records: list[tuple[int, datetime]] = []
+        self.lost: list[int] = []
+        self.names = Names()
+        self.loop = _Loop(
+            self.reader,
+            self.shown.append,
+            lambda: None,
+            lambda batch, until: self.records.append((len(batch), until)),
+            lambda count, _now: self.lost.append(count),
+        )
+
+    def name(self, **values: Any) -> None:
+        self.loop._name(self.names, Packet(flow(**values), NOW.timestamp(), None, None))
+
+    def hand_over(self, after: float) -> None:
+        self.loop._recorded -= after
+        self.loop._hand_over(ended=False)
+
+
+WAITS = Packet(flow(), NOW.timestamp(), None, None)
+
+
+def test_an_idle_loop_says_that_it_watches() -> None:
+    seen = Seen()
+    seen.hand_over(0.5)
+    assert seen.records == []
+    seen.hand_over(0.6)
+    ((count, until),) = seen.records
+    assert count == 0
+    assert abs(datetime.now(UTC) - until) < timedelta(seconds=5)
+
+
+def test_while_flows_wait_nothing_is_missing_but_up_to_the_last_that_was_named() -> None:
+    seen = Seen()
+    for number in range(1000):
+        seen.name(at=NOW + timedelta(seconds=number), source_port=number)
+    seen.loop._waiting.append(WAITS)
+    seen.hand_over(0)
+    assert seen.records == [(1000, NOW + timedelta(seconds=999))]
