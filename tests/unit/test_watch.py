@@ -184,3 +184,35 @@ def test_while_flows_wait_nothing_is_missing_but_up_to_the_last_that_was_named()
     seen.loop._waiting.append(WAITS)
     seen.hand_over(0)
     assert seen.records == [(1000, NOW + timedelta(seconds=999))]
+
+
+def test_what_waits_for_ever_keeps_nothing_from_being_told() -> None:
+    seen = Seen()
+    seen.loop._waiting.append(WAITS)
+    for _ in range(3):
+        seen.name()
+    seen.reader.lost = 5
+    seen.hand_over(9)
+    assert (seen.records, seen.lost) == ([], [])
+    seen.hand_over(1.1)
+    assert ([count for count, _until in seen.records], seen.lost) == ([1], [5])
+
+
+def test_what_was_named_a_moment_ago_is_not_asked_about_again() -> None:
+    seen = Seen()
+    for _ in range(50):
+        seen.name()
+    assert (seen.names.asked, len(seen.shown)) == (1, 1)
+    seen.name(uid=0)
+    assert seen.names.asked == 2
+    for key in seen.loop._asked:
+        seen.loop._asked[key] -= 1.1
+    seen.name()
+    assert (seen.names.asked, len(seen.shown)) == (3, 1)
+
+
+def test_what_has_no_ports_is_always_asked_about() -> None:
+    seen = Seen()
+    for _ in range(3):
+        seen.name(protocol="ICMP", source_port=None, destination_port=None)
+    assert (seen.names.asked, len(seen.shown)) == (3, 3)
