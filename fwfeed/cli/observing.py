@@ -82,7 +82,9 @@ def _recording(session: Session) -> Iterator[Recording | None]:
     from fwfeed.ledger import Ledger, path
 
     with Ledger.open(path(Path(session.config.paths.state)), keep=session.config.watch.keep) as ledger:
-        yield Recording(ledger)
+        recording = Recording(ledger)
+        yield recording
+        recording.end()
 
 
 def _wake(descriptor: int) -> None:

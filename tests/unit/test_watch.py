@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import pytest
 
 from fwfeed.attribution import Attribution
 from fwfeed.cli.recording import Recording
+from fwfeed.errors import FwfeedError
 from fwfeed.flow import Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
+from fwfeed.ledger.schema import Damaged, explained
 from fwfeed.nflog import Packet, Reader
 from fwfeed.observe import Summary, _Loop
 from fwfeed.tally import milliseconds
@@ -216,3 +220,79 @@ def test_what_has_no_ports_is_always_asked_about() -> None:
     for _ in range(3):
         seen.name(protocol="ICMP", source_port=None, destination_port=None)
     assert (seen.names.asked, len(seen.shown)) == (3, 3)
+
+
+@contextmanager
+def locked(ledger: Ledger) -> Iterator[None]:
+    """Have somebody else write to it."""
+    ledger._connection.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(ledger.file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+def number(ledger: Ledger) -> int:
+    return sum(each.number for each in ledger.select(NOW - timedelta(days=1), NOW + timedelta(days=1)))
+
+
+def test_what_cannot_be_written_waits(
+    ledger: Ledger, recording: Recording, clocks: Clocks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def record(*flows: Sent) -> None:
+        clocks.go(1, 1)
+        recording.record(flows, clocks.now)
+
+    with locked(ledger):
+        for _ in range(25):
+            record(sent(at=NOW))
+        recording.lost(3, NOW)
+        assert capsys.readouterr().err.count("in use by somebody else") == 1
+    assert number(ledger) == 0
+    clocks.go(9, 9)
+    record()
+    assert (number(ledger), spans(ledger), ledger.losses(NOW - timedelta(days=1), NOW)) == (
+        25,
+        [(0, 35)],
+        {NOW.replace(minute=0, second=0): 3},
+    )
+    assert capsys.readouterr().err == f"fwfeed: {ledger.file}: can be written again\n"
+    record(sent(at=NOW))
+    assert number(ledger) == 26
+
+
+def test_what_waits_is_bounded_and_the_rest_is_lost(
+    ledger: Ledger, recording: Recording, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.cli.recording._MOST", 10)
+    with locked(ledger):
+        recording.record([sent(at=NOW)] * 7, NOW)
+        recording.record([sent(at=NOW)] * 7, NOW)
+        with pytest.raises(FwfeedError, match="in use"):
+            recording.end()
+    recording.end()
+    assert (number(ledger), sum(ledger.losses(NOW - timedelta(days=1), NOW).values())) == (10, 4)
+
+
+def test_a_ledger_that_is_damaged_ends_the_watch(ledger: Ledger, recording: Recording) -> None:
+    ledger._connection.execute("DROP TABLE watched")
+    with pytest.raises(Damaged):
+        recording.record([], NOW)
+
+
+def test_what_is_counted_is_not_counted_again_where_only_the_old_cannot_be_forgotten(
+    ledger: Ledger, recording: Recording, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        with explained(ledger.file):
+            raise error
+
+    monkeypatch.setattr(Ledger, "prune", full)
+    for _ in range(3):
+        clocks.go(10, 10)
+        recording.record([sent(at=NOW)], clocks.now)
+    assert number(ledger) == 3
