@@ -45,13 +45,15 @@ class Packet:
     """A flow's first packet.
 
     `came` is when it was read, in seconds of time.time(); `echo` the identifier of an echo request, by which the kernel
-    knows its socket; `number` counts the kernel's messages, so that a gap says how many were lost.
+    knows its socket; `number` counts the kernel's messages, so that a gap says how many were lost; `out` is the number
+    of the interface by which it left, 0 where it did not.
     """
 
     flow: Flow
     came: float
     echo: int | None
     number: int | None
+    out: int = 0
 
 
 def parse(body: bytes, came: float) -> Packet | None:
@@ -85,6 +87,7 @@ def _packet(found: dict[int, bytes], came: float) -> Packet | None:
         came,
         echo,
         _integer(found.get(_NUMBER)),
+        went,
     )
 
 

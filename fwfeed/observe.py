@@ -126,7 +126,7 @@ class _Loop:
         self._named = packet.flow.at
         if self._just_named(packet):
             return
-        sender = attribution.sender(packet.flow, packet.echo)
+        sender = attribution.sender(packet.flow, packet.echo, packet.out)
         sent = Sent(flow=packet.flow, sender=sender, delay=max(time.time() - packet.came, 0.0))
         if self._again(packet, sender.pid):
             return

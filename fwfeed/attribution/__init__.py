@@ -46,35 +46,35 @@ class Attribution:
         """Let go of the kernel."""
         self._diag.close()
 
-    def sender(self, flow: Flow, echo: int | None = None) -> Sender:
-        """Say who sent a flow; `echo` is the identifier of an echo request."""
+    def sender(self, flow: Flow, echo: int | None = None, out: int = 0) -> Sender:
+        """Say who sent a flow; `echo` is the identifier of an echo request, `out` the number of its interface."""
         if flow.direction is Direction.IN:
             return Sender(known=Known.NOT)
         if flow.direction is Direction.FORWARDED:
             return self._forwarded(flow)
         uid = flow.uid
-        for found in self._sockets(flow, echo):
+        for found in self._sockets(flow, echo, out):
             if uid is None:
                 uid = found.uid
             elif uid != found.uid and not found.exact:
                 continue  # another user has had the port since
-            if (process := self._holder(flow, echo, found)) is not None:
+            if (process := self._holder(flow, echo, out, found)) is not None:
                 return self._of(process, Known.SOCKET)
         suspects = self._suspecting(flow)
         user = "" if uid is None else self._users.name(uid)
         known = Known.SUSPECTS if suspects else Known.USER if user else Known.NOT
         return Sender(known=known, user=user, suspects=suspects)
 
-    def _holder(self, flow: Flow, echo: int | None, of: Socket) -> Process | None:
+    def _holder(self, flow: Flow, echo: int | None, out: int, of: Socket) -> Process | None:
         if not of.inode:
             return None
-        pid = self._holders.of(of.inode, of.uid, lambda: of in self._sockets(flow, echo))
+        pid = self._holders.of(of.inode, of.uid, lambda: of in self._sockets(flow, echo, out))
         return None if pid is None else self._processes.describe(pid)
 
-    def _sockets(self, flow: Flow, echo: int | None) -> list[Socket]:
+    def _sockets(self, flow: Flow, echo: int | None, out: int) -> list[Socket]:
         if flow.source_port is not None and flow.destination_port is not None:
             local, remote = (flow.source, flow.source_port), (flow.destination, flow.destination_port)
-            found = self._diag.find(flow.protocol, flow.family, local, remote)
+            found = self._diag.find(flow.protocol, flow.family, local, remote, out)
             return [found] if found is not None else []
         if echo is not None:
             return [Socket(inode, uid, exact=True) for inode, uid in tables.echoing(flow.family, echo)]

@@ -57,6 +57,7 @@ tcp = struct.pack("!HHIIBBHHH", 4444, 443, 20 << 16, 1, 0x50, 2, 1024, 0, 0)
 ends = map(socket.inet_aton, ("{source}", "203.0.113.2"))
 s.sendto(struct.pack("!BBHHHBBH4s4s", 69, 0, 40, 1, 0, 64, {protocol}, 0, *ends) + tcp, ("203.0.113.2", 0))
 """
+BOUND = "s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, sys.argv[1].encode())"
 STAYS = "import socket, sys, time\n{}\ntime.sleep(60)"
 
 
@@ -71,16 +72,34 @@ STAYS = "import socket, sys, time\n{}\ntime.sleep(60)"
         ("s = socket.socket(10, 2); s.connect(('2001:db8:2::2', 443)); s.send(b'x')", "UDP", "2001:db8:2::2"),
         ("s = socket.socket(10, 2); s.sendto(b'x', ('2001:db8:2::2', 443))", "UDP", "2001:db8:2::2"),
         ("s = socket.socket(10, 2); s.sendto(b'x', ('::ffff:203.0.113.2', 443))", "UDP", "203.0.113.2"),
+        (f"s = socket.socket(); {BOUND}; s.connect(('203.0.113.2', 443))", "TCP", "203.0.113.2"),
+        (f"s = socket.socket(10); {BOUND}; s.connect(('2001:db8:2::2', 443))", "TCP", "2001:db8:2::2"),
+        (f"s = socket.socket(type=2); {BOUND}; s.sendto(b'x', ('203.0.113.2', 443))", "UDP", "203.0.113.2"),
+        (f"s = socket.socket(10, 2); {BOUND}; s.sendto(b'x', ('2001:db8:2::2', 443))", "UDP", "2001:db8:2::2"),
         ("s = socket.socket(type=2); s.bind(('', 5353)); s.sendto(b'x', ('203.0.113.2', 443))", "UDP", "203.0.113.2"),
     ],
-    ids=["tcp", "tcp6", "tcp-mapped", "udp", "udp-sendto", "udp6", "udp6-sendto", "udp-mapped", "udp-bound"],
+    ids=[
+        "tcp",
+        "tcp6",
+        "tcp-mapped",
+        "udp",
+        "udp-sendto",
+        "udp6",
+        "udp6-sendto",
+        "udp-mapped",
+        "bound-tcp",
+        "bound-tcp6",
+        "bound-udp",
+        "bound-udp6",
+        "udp-bound",
+    ],
 )
 def test_a_socket_is_named_with_its_process(
     at: Place, watching: Watching, code: str, protocol: str, destination: str
 ) -> None:
     listening = at.start("peer", "nc", "-6lk" if ":" in destination else "-lk", "443")
     attributing.wait_until(lambda: b":443" in at.run("peer", "ss", "-Hltn").stdout, "the peer listens")
-    source = python(at, STAYS.format(code))
+    source = python(at, STAYS.format(code), f"fw{at.tag}p")
     flow = watching.flow(protocol=protocol, destination_port=443)
     listening.kill()
     assert flow["destination"] == destination
