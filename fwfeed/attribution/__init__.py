@@ -55,7 +55,7 @@ class Attribution:
         uid = flow.uid
         for found in self._sockets(flow, echo, out):
             if uid is None:
-                uid = found.uid
+                uid = found.uid if found.inode else None  # the kernel says 0 of what nobody holds any more
             elif uid != found.uid and not found.exact:
                 continue  # another user has had the port since
             if (process := self._holder(flow, echo, out, found)) is not None:
@@ -77,18 +77,16 @@ class Attribution:
             found = self._diag.find(flow.protocol, flow.family, local, remote, out)
             return [found] if found is not None else []
         if echo is not None:
-            return [Socket(inode, uid, exact=True) for inode, uid in tables.echoing(flow.family, echo)]
+            return [Socket(inode, uid, exact=False) for inode, uid in tables.echoing(flow.family, echo)]
         return []
 
     def _suspecting(self, flow: Flow) -> tuple[str, ...]:
-        """Return who could have sent what no socket matches: holders of raw sockets of its protocol, or packet sockets.
+        """Return who could have sent what no socket matches: holders of raw sockets of its protocol.
 
-        A flow with ports has those of raw sockets alone, as its own socket may just have gone.
+        What packet sockets send goes past the firewall, and so none of it comes here.
         """
         number = _NUMBERS.get(flow.protocol) or (int(flow.protocol) if flow.protocol.isdecimal() else -1)
-        inodes = frozenset(tables.raw(flow.family, frozenset({number})))
-        if flow.source_port is None or inodes:
-            inodes |= tables.packet()
+        inodes = frozenset(tables.raw(flow.family, number, flow.uid))
         now = time.monotonic()
         known = self._suspects
         if known is None or known.inodes != inodes or now - known.at > _SUSPECTS_SECONDS:

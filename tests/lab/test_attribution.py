@@ -58,6 +58,7 @@ ends = map(socket.inet_aton, ("{source}", "203.0.113.2"))
 s.sendto(struct.pack("!BBHHHBBH4s4s", 69, 0, 40, 1, 0, 64, {protocol}, 0, *ends) + tcp, ("203.0.113.2", 0))
 """
 BOUND = "s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, sys.argv[1].encode())"
+OPENS = "import os, socket, time; {}; os.write(1, b'x'); time.sleep(60)"
 STAYS = "import socket, sys, time\n{}\ntime.sleep(60)"
 
 
@@ -229,10 +230,18 @@ def test_of_icmp_the_holders_of_raw_sockets_are_suspects(at: Place, watching: Wa
         f"s = socket.socket({10 if six else 2}, 3, {58 if six else 1})\n"
         f"s.sendto(bytes(({128 if six else 8}, 0, {0 if six else 247}, 255, 0, 0, 0, 0)), ('{address}', 0))"
     )
+    others = [
+        "s = socket.socket(17, 3, socket.htons(3))",  # goes past the hooks
+        f"s = socket.socket({10 if six else 2}, 3, {58 if six else 1}); os.fchown(s.fileno(), 65534, -1)",
+    ]
+    for other in others:
+        opened = at.start("host", "/usr/bin/python3", "-c", OPENS.format(other), stdout=subprocess.PIPE)
+        assert opened.stdout is not None
+        assert opened.stdout.read(1) == b"x"
     source = python(at, code)
     flow = watching.flow(protocol="ICMPv6" if six else "ICMP")
     assert (flow["known"], flow["pid"], flow["user"]) == ("suspects", None, "root")
-    assert f"{source.pid} {os.path.realpath('/usr/bin/python3')}" in flow["suspects"]
+    assert flow["suspects"] == [f"{source.pid} {os.path.realpath('/usr/bin/python3')}"]
 
 
 def test_a_forged_tcp_packet_has_suspects(at: Place, watching: Watching) -> None:

@@ -1,0 +1,49 @@
+"""Who sent a flow, by what the kernel and its tables say of sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fwfeed.attribution import Attribution, tables
+from fwfeed.attribution.diag import Socket
+from fwfeed.flow import Known
+from fwfeed.prefixes import Family
+from tests.unit.flows import flow
+
+ROW = "  1: 00000000:{:04X} 00000000:0000 07 00000000:00000000 00:00000000 00000000 {} 0 {} 2 0 0\n"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Attribution]:
+    monkeypatch.setattr(tables, "raw", lambda *_asked: set())
+    attribution = Attribution()
+    yield attribution
+    attribution.close()
+
+
+def test_a_socket_that_nobody_holds_says_nothing_of_its_user(
+    asked: Attribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked._diag, "find", lambda *_flow: Socket(0, 0, exact=True))
+    found = asked.sender(flow(uid=None))
+    assert (found.known, found.user) == (Known.NOT, "")
+
+
+def test_an_echo_socket_of_another_user_is_not_his_flow(asked: Attribution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "echoing", lambda *_asked: [(4711, 1000)])
+    monkeypatch.setattr(asked._holders, "of", lambda *_asked: 1)
+    ping = flow(protocol="ICMP", source_port=None, destination_port=None, uid=0)
+    assert asked.sender(ping, echo=7).known is Known.USER
+    assert asked.sender(flow(protocol="ICMP", source_port=None, destination_port=None), echo=7).pid == 1
+
+
+def test_raw_sockets_are_of_a_protocol_and_a_user(tmp_path: Path) -> None:
+    rows = [ROW.format(1, 0, 11), ROW.format(255, 0, 12), ROW.format(1, 1000, 13), ROW.format(6, 0, 14)]
+    (tmp_path / "raw").write_text("head\n" + "".join(rows))
+    assert tables.raw(Family.IPV4, 1, None, tmp_path) == {11, 12, 13}
+    assert tables.raw(Family.IPV4, 1, 0, tmp_path) == {11, 12}
+    assert tables.raw(Family.IPV4, 1, 1000, tmp_path) == {13}
+    assert tables.raw(Family.IPV6, 1, None, tmp_path) == set()
