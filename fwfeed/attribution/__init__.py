@@ -19,6 +19,7 @@ from fwfeed.errors import printable
 from fwfeed.flow import Direction, Flow, Known, Sender
 
 _NUMBERS = {"ICMP": 1, "TCP": 6, "UDP": 17, "ESP": 50, "AH": 51, "ICMPv6": 58, "UDPLITE": 136}
+_ELSEWHERE = "another mount namespace"  # a program of a container is not taken for the host's
 _SUSPECTS = 16
 _SUSPECTS_SECONDS = 1.0
 _PASSWD_SECONDS = 30.0
@@ -122,7 +123,7 @@ class Attribution:
             command=process.command,
             user=self._users.name(process.uid),
             unit=process.unit,
-            container=process.container,
+            container=process.container or (_ELSEWHERE if process.elsewhere else ""),
             started=process.started,
             parents=process.parents,
         )

@@ -108,6 +108,7 @@ def test_a_socket_is_named_with_its_process(
     assert flow["pid"] == source.pid
     assert flow["executable"] == os.path.realpath("/usr/bin/python3")
     assert not flow["deleted"]
+    assert not flow["container"]
     assert flow["command"].startswith("/usr/bin/python3 -c import socket")
     assert (flow["user"], flow["uid"]) == ("root", 0)
     assert flow["direction"] == "out"
@@ -211,6 +212,17 @@ def test_a_deleted_executable_is_told(at: Place, watching: Watching, tmp_path: P
     listening.kill()
     listening_too.kill()
     assert (then["pid"], then["executable"], then["deleted"]) == (waits.pid, shown, True)
+
+
+def test_a_name_of_another_mount_namespace_is_not_the_hosts(at: Place, watching: Watching, tmp_path: Path) -> None:
+    evil = tmp_path / "evil"
+    shutil.copy(os.path.realpath("/usr/bin/python3"), evil)
+    hidden = os.path.realpath(shutil.which("ping") or "")
+    run = 'mount --make-rprivate / && mount --bind "$0" "$1" && exec "$1" -c "$2"'
+    code = STAYS.format("s = socket.socket(type=2); s.sendto(b'x', ('203.0.113.2', 443))")
+    waits = at.start("host", "unshare", "-m", "sh", "-c", run, str(evil), hidden, code)
+    flow = watching.flow(destination_port=443)
+    assert (flow["pid"], flow["executable"], flow["container"]) == (waits.pid, hidden, "another mount namespace")
 
 
 def test_a_ping_without_root_is_named_by_its_echo_socket(at: Place, watching: Watching) -> None:

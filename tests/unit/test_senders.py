@@ -9,6 +9,7 @@ import pytest
 
 from fwfeed.attribution import Attribution, tables
 from fwfeed.attribution.diag import Socket
+from fwfeed.attribution.processes import Processes
 from fwfeed.flow import Known
 from fwfeed.prefixes import Family
 from tests.unit.flows import flow
@@ -47,3 +48,23 @@ def test_raw_sockets_are_of_a_protocol_and_a_user(tmp_path: Path) -> None:
     assert tables.raw(Family.IPV4, 1, 0, tmp_path) == {11, 12}
     assert tables.raw(Family.IPV4, 1, 1000, tmp_path) == {13}
     assert tables.raw(Family.IPV6, 1, None, tmp_path) == set()
+
+
+@pytest.mark.parametrize("case", ["the host's", "another", "none"])
+def test_a_file_that_the_host_has_not_at_its_path_is_elsewhere(case: str, tmp_path: Path) -> None:
+    proc, root, file = tmp_path / "proc", tmp_path / "root", tmp_path / "dnf"
+    file.write_text("x")
+    named = root / str(file).lstrip("/")
+    for folder in (proc / "1", proc / "77", named.parent):
+        folder.mkdir(parents=True)
+    (proc / "stat").write_text("btime 1\n")
+    (proc / "77/stat").write_text(f"77 (x) S 0 {'0 ' * 17}100 0")
+    (proc / "77/exe").symlink_to(file)
+    (proc / "1/root").symlink_to(root)
+    if case == "another":
+        named.write_text("x")
+    elif case == "the host's":
+        named.hardlink_to(file)
+    found = Processes(str(proc)).describe(77)
+    assert found is not None
+    assert (found.executable, found.deleted, found.elsewhere) == (str(file), False, case != "the host's")
