@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fwfeed.attribution import Attribution, tables
+from fwfeed.attribution import Attribution, holders, tables
 from fwfeed.attribution.diag import Socket
+from fwfeed.attribution.holders import Holders
 from fwfeed.attribution.processes import Processes
+from fwfeed.attribution.spaces import Spaces
 from fwfeed.flow import Known
 from fwfeed.prefixes import Family
 from tests.unit.flows import flow
@@ -68,3 +71,63 @@ def test_a_file_that_the_host_has_not_at_its_path_is_elsewhere(case: str, tmp_pa
     found = Processes(str(proc)).describe(77)
     assert found is not None
     assert (found.executable, found.deleted, found.elsewhere) == (str(file), False, case != "the host's")
+
+
+SOCKET = "socket:[4711]"
+
+
+def links(proc: Path, pid: int, *targets: str) -> None:
+    (proc / str(pid) / "fd").mkdir(parents=True)
+    for number, target in enumerate(targets):
+        (proc / str(pid) / "fd" / str(number)).symlink_to(target)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What links are read."""
+    made: list[str] = []
+
+    def read(path: str) -> str:
+        made.append(path)
+        return os.readlink(path)  # noqa: PTH115 - as what it stands in for
+
+    monkeypatch.setattr(holders, "_read_link", read)
+    return made
+
+
+def test_one_with_many_links_does_not_hide_another(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holders, "_LINKS", 20)
+    links(tmp_path, 900, *["/dev/null"] * 3000)
+    links(tmp_path, 800, *["/dev/null"] * 10, SOCKET)
+    assert Holders(str(tmp_path)).of(4711, 0) == 800
+    assert len(reads) < 50
+
+
+def test_the_many_links_of_one_are_read_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holders, "_LINKS", 2)
+    links(tmp_path, 900, *["/dev/null"] * 100, SOCKET, *["/dev/null"] * 100)
+    names = [str(number) for number in range(201)]
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: names if path.endswith("900/fd") else listdir(path))
+    assert Holders(str(tmp_path)).of(4711, 0) == 900
+
+
+def test_a_search_ends_in_time(tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holders, "_SEARCH_SECONDS", -1.0)
+    links(tmp_path, 900, *["/dev/null"] * 3000)
+    links(tmp_path, 800, SOCKET)
+    assert Holders(str(tmp_path)).of(4711, 0) is None
+    assert len(reads) <= 256
+    assert Holders(str(tmp_path)).of_all([4711]) == {}
+
+
+def test_of_a_namespace_so_many_addresses_are_read(tmp_path: Path) -> None:
+    net = tmp_path / "5/net"
+    net.mkdir(parents=True)
+    (net / "if_inet6").write_text("".join(f"20010db8{number:024x} 02 40 00 80 eth0\n" for number in range(30_000)))
+    (net / "fib_trie").write_text("           |-- 192.0.2.130\n              /32 host LOCAL\n")
+    assert len(Spaces(tmp_path)._addresses(5)) == 4096
+    (net / "if_inet6").write_text("x" * (1 << 20) + f"\n20010db8{1:024x} 02 40 00 80 eth0\n")
+    assert Spaces(tmp_path)._addresses(5) == {"192.0.2.130"}
