@@ -25,7 +25,7 @@ class Known(StrEnum):
     """How it is known who sent a flow."""
 
     SOCKET = "socket"  # the process that holds the socket of exactly this flow
-    USER = "user"  # no socket matches any more: only whose it was
+    USER = "user"  # no process was found that holds the socket: only whose it was
     SUSPECTS = "suspects"  # no socket can match (ICMP, raw): who holds raw sockets
     NAMESPACE = "namespace"  # forwarded: the container or namespace that has the address
     NOT = "not known"
