@@ -25,8 +25,8 @@ class Known(StrEnum):
     """How it is known who sent a flow."""
 
     SOCKET = "socket"  # the process that holds the socket of exactly this flow
-    USER = "user"  # no socket matches any more: only whose it was
-    SUSPECTS = "suspects"  # no socket can match (ICMP, raw): who holds raw or packet sockets
+    USER = "user"  # no process was found that holds the socket: only whose it was
+    SUSPECTS = "suspects"  # no socket can match (ICMP, raw): who holds raw sockets
     NAMESPACE = "namespace"  # forwarded: the container or namespace that has the address
     NOT = "not known"
 
@@ -59,8 +59,8 @@ class Sender:
 
     `executable` is a path, without the mark of a deleted file, which `deleted` tells. `command` is the command line as
     one text. `unit` is systemd's, `container` a name or id. `parents` are the executables of the chain of parents, the
-    nearest first. `package` owns the executable, as rpm -qf says. `suspects` are the holders of raw and packet sockets,
-    as text. Nothing of it is trusted: whoever attacks chooses names and arguments.
+    nearest first. `package` owns the executable, as rpm -qf says. `suspects` are the holders of raw sockets, as text.
+    Nothing of it is trusted: whoever attacks chooses names and arguments.
     """
 
     known: Known

@@ -32,6 +32,7 @@ _match = re.compile(
     r"PROTO=([A-Za-z0-9]{1,8})(?: SPT=([0-9]{1,5}) DPT=([0-9]{1,5}))?((?: [ -~]*)?)",
     re.ASCII,
 ).fullmatch
+_neighbours = re.compile(r" TYPE=13[3-6](?: |$)", re.ASCII).match  # how those of IPv6 find each other: no flow
 _uid = re.compile(r" UID=([0-9]{1,10}) GID=[0-9]{1,10}(?: |$)", re.ASCII).match
 _repeated = re.compile(r" (?:IN|OUT|SRC|DST|PROTO|SPT|DPT)=").search
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,6 +58,8 @@ def _flow(found: re.Match[str], at: datetime, prefix: str) -> Flow | None:
     source, family = _address(source)
     destination, other = _address(destination)
     if not source or not destination or family is not other or not (came or went):
+        return None
+    if protocol == "ICMPv6" and _neighbours(rest):
         return None
     if "[" in rest:  # an ICMP error quotes the packet that it is about
         head, _bracket, quoted = rest.partition("[")

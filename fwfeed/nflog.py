@@ -37,6 +37,7 @@ _NOBODY = (1 << 32) - 1
 _NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 51: "AH", 58: "ICMPv6", 136: "UDPLITE"}
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ECHO = {1: 8, 58: 128}
+_NEIGHBOURS = range(133, 137)  # types of ICMPv6 by which neighbours find each other
 _EXTENSIONS = frozenset({0, 43, 60, 135, 139, 140})
 
 
@@ -45,17 +46,19 @@ class Packet:
     """A flow's first packet.
 
     `came` is when it was read, in seconds of time.time(); `echo` the identifier of an echo request, by which the kernel
-    knows its socket; `number` counts the kernel's messages, so that a gap says how many were lost.
+    knows its socket; `number` counts the kernel's messages, so that a gap says how many were lost; `out` is the number
+    of the interface by which it left, 0 where it did not.
     """
 
     flow: Flow
     came: float
     echo: int | None
     number: int | None
+    out: int = 0
 
 
 def parse(body: bytes, came: float) -> Packet | None:
-    """Read one message of NFLOG; None where it has no IP packet in it, or a broken one."""
+    """Read one message of NFLOG; None where it has no IP packet in it, a broken one, or no flow."""
     return _packet(attributes(body, 4), came)
 
 
@@ -85,6 +88,7 @@ def _packet(found: dict[int, bytes], came: float) -> Packet | None:
         came,
         echo,
         _integer(found.get(_NUMBER)),
+        went,
     )
 
 
@@ -103,6 +107,8 @@ def _headers(raw: bytes) -> tuple[Family, int, str, str, int | None, int | None,
         source, destination = _address(raw[8:24]), _address(raw[24:40])
         protocol, start, whole = _behind_extensions(raw)
     else:
+        return None
+    if whole and protocol == 58 and len(raw) > start and raw[start] in _NEIGHBOURS:
         return None
     from_port = to_port = echo = None
     if whole and protocol in _WITH_PORTS and len(raw) >= start + 4:

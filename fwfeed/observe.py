@@ -20,11 +20,13 @@ from fwfeed.nflog import Packet, Reader
 _WAITING = 65536
 _BATCH = 1000
 _BATCH_SECONDS = 1.0
+_LATE_SECONDS = 10.0  # while flows wait
+_JUST_SECONDS = 1.0
 _ENDING_SECONDS = 3.0
 _AGAIN_SECONDS = 65.0  # the longest that Linux waits between two of its first six tries to connect
 _SHOWN = 16384
 
-Record = Callable[[Sequence[Sent]], None]
+Record = Callable[[Sequence[Sent], datetime], None]
 _Ends = tuple[str, str, int | None, str, int | None, int | None]
 Lost = Callable[[int, datetime], None]
 
@@ -51,7 +53,8 @@ def observe(
 ) -> Summary:
     """Hand each flow of a group to `show`, until the descriptor `stop` can be read. Raises FwfeedError.
 
-    `record` gets the same in batches, `lost` how many the kernel could not hand out; `idle` is called now and then, at
+    `record` gets the same in batches, about once a second or more often, each with the moment before which nothing is
+    missing; `lost` how many the kernel could not hand out; `idle` is called now and then, at
     least every half second, and `ready` once, when nothing more is missed.
     """
     return _Loop(Reader(group), show, idle, record, lost).run(stop, ready)
@@ -74,7 +77,9 @@ class _Loop:
         self._waiting: deque[Packet] = deque()
         self._batch: list[Sent] = []
         self._shown: OrderedDict[_Ends, tuple[float, int | None]] = OrderedDict()
+        self._asked: OrderedDict[tuple[_Ends, int | None], float] = OrderedDict()
         self._recorded = time.monotonic()
+        self._named = datetime.now(UTC)
         self._told = 0
         self._dropped = 0
         self._summary = Summary()
@@ -118,7 +123,10 @@ class _Loop:
         return bool(came)
 
     def _name(self, attribution: Attribution, packet: Packet) -> None:
-        sender = attribution.sender(packet.flow, packet.echo)
+        self._named = packet.flow.at
+        if self._just_named(packet):
+            return
+        sender = attribution.sender(packet.flow, packet.echo, packet.out)
         sent = Sent(flow=packet.flow, sender=sender, delay=max(time.time() - packet.came, 0.0))
         if self._again(packet, sender.pid):
             return
@@ -130,13 +138,25 @@ class _Loop:
         if self._record is not None:
             self._batch.append(sent)
 
-    def _again(self, packet: Packet, pid: int | None) -> bool:
-        """Return whether it is of a connection that was shown: unanswered, each packet of it is new to the kernel."""
+    def _just_named(self, packet: Packet) -> bool:
+        """Return whether its ends were asked about a moment ago: what goes unanswered may come by the thousand."""
         flow = packet.flow
-        ends = (flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port, packet.echo)
         if flow.source_port is None and packet.echo is None:
             return False
-        now = time.monotonic()
+        key, now = (_ends(packet), flow.uid), time.monotonic()
+        if now - self._asked.get(key, float("-inf")) < _JUST_SECONDS:
+            return True
+        self._asked[key] = now
+        self._asked.move_to_end(key)
+        if len(self._asked) > _SHOWN:
+            self._asked.popitem(last=False)
+        return False
+
+    def _again(self, packet: Packet, pid: int | None) -> bool:
+        """Return whether it is of a connection that was shown: unanswered, each packet of it is new to the kernel."""
+        if packet.flow.source_port is None and packet.echo is None:
+            return False
+        ends, now = _ends(packet), time.monotonic()
         last, whose = self._shown.get(ends, (now - _AGAIN_SECONDS, None))
         # a new process with the same ends is another connection; no process any more is what is left of the old one
         again = now - last < _AGAIN_SECONDS and pid in {whose, None}
@@ -148,15 +168,21 @@ class _Loop:
 
     def _hand_over(self, *, ended: bool) -> None:
         now = time.monotonic()
+        elapsed = now - self._recorded
         full = len(self._batch) >= _BATCH
-        due = now - self._recorded >= _BATCH_SECONDS and not self._waiting
+        due = elapsed >= _BATCH_SECONDS and (not self._waiting or elapsed >= _LATE_SECONDS)
         if not (ended or full or due):
             return
         self._recorded = now
-        if self._batch and self._record is not None:
+        if self._record is not None:
             batch, self._batch = self._batch, []
-            self._record(batch)
+            self._record(batch, self._named if self._waiting else datetime.now(UTC))
         self._summary.lost = self._reader.lost + self._dropped
         if self._lost is not None and self._summary.lost > self._told:
             self._lost(self._summary.lost - self._told, datetime.now(UTC))
             self._told = self._summary.lost
+
+
+def _ends(packet: Packet) -> _Ends:
+    flow = packet.flow
+    return flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port, packet.echo

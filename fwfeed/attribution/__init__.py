@@ -19,6 +19,7 @@ from fwfeed.errors import printable
 from fwfeed.flow import Direction, Flow, Known, Sender
 
 _NUMBERS = {"ICMP": 1, "TCP": 6, "UDP": 17, "ESP": 50, "AH": 51, "ICMPv6": 58, "UDPLITE": 136}
+_ELSEWHERE = "another mount namespace"  # a program of a container is not taken for the host's
 _SUSPECTS = 16
 _SUSPECTS_SECONDS = 1.0
 _PASSWD_SECONDS = 30.0
@@ -46,49 +47,47 @@ class Attribution:
         """Let go of the kernel."""
         self._diag.close()
 
-    def sender(self, flow: Flow, echo: int | None = None) -> Sender:
-        """Say who sent a flow; `echo` is the identifier of an echo request."""
+    def sender(self, flow: Flow, echo: int | None = None, out: int = 0) -> Sender:
+        """Say who sent a flow; `echo` is the identifier of an echo request, `out` the number of its interface."""
         if flow.direction is Direction.IN:
             return Sender(known=Known.NOT)
         if flow.direction is Direction.FORWARDED:
             return self._forwarded(flow)
         uid = flow.uid
-        for found in self._sockets(flow, echo):
+        for found in self._sockets(flow, echo, out):
             if uid is None:
-                uid = found.uid
+                uid = found.uid if found.inode else None  # the kernel says 0 of what nobody holds any more
             elif uid != found.uid and not found.exact:
                 continue  # another user has had the port since
-            if (process := self._holder(flow, echo, found)) is not None:
+            if (process := self._holder(flow, echo, out, found)) is not None:
                 return self._of(process, Known.SOCKET)
         suspects = self._suspecting(flow)
         user = "" if uid is None else self._users.name(uid)
         known = Known.SUSPECTS if suspects else Known.USER if user else Known.NOT
         return Sender(known=known, user=user, suspects=suspects)
 
-    def _holder(self, flow: Flow, echo: int | None, of: Socket) -> Process | None:
+    def _holder(self, flow: Flow, echo: int | None, out: int, of: Socket) -> Process | None:
         if not of.inode:
             return None
-        pid = self._holders.of(of.inode, of.uid, lambda: of in self._sockets(flow, echo))
+        pid = self._holders.of(of.inode, of.uid, lambda: of in self._sockets(flow, echo, out))
         return None if pid is None else self._processes.describe(pid)
 
-    def _sockets(self, flow: Flow, echo: int | None) -> list[Socket]:
+    def _sockets(self, flow: Flow, echo: int | None, out: int) -> list[Socket]:
         if flow.source_port is not None and flow.destination_port is not None:
             local, remote = (flow.source, flow.source_port), (flow.destination, flow.destination_port)
-            found = self._diag.find(flow.protocol, flow.family, local, remote)
+            found = self._diag.find(flow.protocol, flow.family, local, remote, out)
             return [found] if found is not None else []
         if echo is not None:
-            return [Socket(inode, uid, exact=True) for inode, uid in tables.echoing(flow.family, echo)]
+            return [Socket(inode, uid, exact=False) for inode, uid in tables.echoing(flow.family, echo)]
         return []
 
     def _suspecting(self, flow: Flow) -> tuple[str, ...]:
-        """Return who could have sent what no socket matches: holders of raw sockets of its protocol, or packet sockets.
+        """Return who could have sent what no socket matches: holders of raw sockets of its protocol.
 
-        A flow with ports has those of raw sockets alone, as its own socket may just have gone.
+        What packet sockets send goes past the firewall, and so none of it comes here.
         """
         number = _NUMBERS.get(flow.protocol) or (int(flow.protocol) if flow.protocol.isdecimal() else -1)
-        inodes = frozenset(tables.raw(flow.family, frozenset({number})))
-        if flow.source_port is None or inodes:
-            inodes |= tables.packet()
+        inodes = frozenset(tables.raw(flow.family, number, flow.uid))
         now = time.monotonic()
         known = self._suspects
         if known is None or known.inodes != inodes or now - known.at > _SUSPECTS_SECONDS:
@@ -124,7 +123,7 @@ class Attribution:
             command=process.command,
             user=self._users.name(process.uid),
             unit=process.unit,
-            container=process.container,
+            container=process.container or (_ELSEWHERE if process.elsewhere else ""),
             started=process.started,
             parents=process.parents,
         )

@@ -19,6 +19,14 @@ _CONTAINERS = (
     re.compile(r"machine\.slice/machine-([^/]{1,80})\.scope"),
 )
 _unit = re.compile(r"[^/]{1,128}\.(?:service|scope|socket|mount|swap)").fullmatch
+# what of a name is another one each time, as each counts as another program
+_VARYING = (
+    (re.compile(r"(run)-.*"), r"\1"),
+    (re.compile(r"([^@]+@)\d+-.*"), r"\1"),  # an instance for each connection: of a socket with Accept=yes
+    (re.compile(r"(app-.+)@[^@]*"), r"\1"),
+)
+_session = re.compile(r"session-[^/]*\.scope").fullmatch
+_OF_SCOPES = re.compile(rf"(.+?)(?:[-.](?:[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|{_ID}|\d+))+")
 _escape = re.compile(r"\\x([0-9a-f]{2})")
 
 
@@ -28,6 +36,7 @@ def place(raw: bytes) -> tuple[str, str]:
     path = _path(raw.decode(errors="replace"))
     parts = [part for part in path.split("/") if part]
     unit = next((part for part in reversed(parts) if _unit(part)), "")
+    unit = _folded(unit)
     container = ""
     for pattern in _CONTAINERS:
         if found := pattern.search(path):
@@ -35,6 +44,22 @@ def place(raw: bytes) -> tuple[str, str]:
             container = name[:_SHOWN] if re.fullmatch(_ID, name) else _unescape(name)
             break
     return printable(unit), printable(container)
+
+
+def _folded(unit: str) -> str:
+    """Return a unit's name without what is another one each time it starts."""
+    name, _dot, kind = unit.rpartition(".")
+    if kind not in {"service", "scope"}:
+        return unit
+    if _session(unit):
+        return "session.scope"
+    if name.startswith("machine-"):  # this is what the machine is called
+        return unit
+    for pattern, kept in _VARYING:
+        if found := pattern.fullmatch(name):
+            return f"{found.expand(kept)}.{kind}"
+    found = _OF_SCOPES.fullmatch(name) if kind == "scope" else None
+    return f"{found[1]}.{kind}" if found else unit
 
 
 def _path(text: str) -> str:

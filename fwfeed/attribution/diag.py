@@ -40,10 +40,22 @@ class Diag:
         self._channel.settimeout(_SECONDS)
         self._sequence = 0
 
-    def find(self, protocol: str, family: Family, local: tuple[str, int], remote: tuple[str, int]) -> Socket | None:
-        """Return the socket by which a packet from `local` to `remote` was sent; None where there is none."""
+    def find(
+        self, protocol: str, family: Family, local: tuple[str, int], remote: tuple[str, int], out: int = 0
+    ) -> Socket | None:
+        """Return the socket by which a packet from `local` to `remote` was sent; None where there is none.
+
+        `out` is the interface by which it left: a socket that is bound to one is found by that one alone, and what is
+        in a VRF by none.
+        """
         if protocol not in _NUMBERS:
             return None
+        found = self._ask(protocol, family, local, remote, out)
+        return self._ask(protocol, family, local, remote, 0) if found is None and out else found
+
+    def _ask(
+        self, protocol: str, family: Family, local: tuple[str, int], remote: tuple[str, int], out: int
+    ) -> Socket | None:
         kind = _FAMILIES[family]
         here, there = (socket.inet_pton(kind, address) for address, _port in (local, remote))
         number = _NUMBERS[protocol]
@@ -51,7 +63,10 @@ class Diag:
         ends = (local[1], remote[1], here, there) if number == 6 else (remote[1], local[1], there, here)
         self._sequence = self._sequence + 1 & 0x7FFFFFFF
         body = (
-            struct.pack("=BBBBI", kind, number, 0, 0, _EVERY_STATE) + struct.pack("!HH16s16sI", *ends, 0) + _NO_COOKIE
+            struct.pack("=BBBBI", kind, number, 0, 0, _EVERY_STATE)
+            + struct.pack("!HH16s16s", *ends)
+            + struct.pack("=I", out)
+            + _NO_COOKIE
         )
         try:
             self._channel.send(message(_BY_FAMILY, REQUEST, self._sequence, body))

@@ -10,6 +10,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 _SOCKET = "socket:["
@@ -17,6 +18,8 @@ _RECENT = 32
 _HOLDERS = 512
 _REMEMBERED = 16384
 _MISSED_SECONDS = 5.0
+_LINKS = 4096  # of one process, before others had their turn: it may open a million to hide another
+_SEARCH_SECONDS = 0.25  # more than any honest host needs; meanwhile packets wait
 _BEGUN_AT_MOST = 64
 _BEGUN_BEFORE = 8
 _T = TypeVar("_T")
@@ -47,23 +50,44 @@ class Holders:
             del self._found[inode]
         if time.monotonic() - self._missed.get(inode, -_MISSED_SECONDS) < _MISSED_SECONDS:
             return None
+        if (found := self._search(link, uid, there)) is not None:
+            self._remember(inode, *found)
+            return found[0]
+        _bounded(self._missed, inode, time.monotonic())
+        return None
+
+    def _search(self, link: str, uid: int, there: Callable[[], bool]) -> tuple[int, str] | None:
+        deadline = time.monotonic() + _SEARCH_SECONDS
         seen: set[int] = set()
+        unread: list[int] = []
         for pids in self._likely(uid, there):
             for pid in pids:
-                if pid not in seen:
-                    seen.add(pid)
-                    if (path := self._link_in(pid, link)) is not None:
-                        self._remember(inode, pid, path)
-                        return pid
-        _bounded(self._missed, inode, time.monotonic())
+                if pid in seen:
+                    continue
+                seen.add(pid)
+                path, whole = self._link_in(pid, link, _LINKS, deadline)
+                if path is not None:
+                    return pid, path
+                if time.monotonic() > deadline:
+                    return None
+                if not whole:
+                    unread.append(pid)
+        for pid in unread:
+            path, _whole = self._link_in(pid, link, None, deadline)
+            if path is not None:
+                return pid, path
         return None
 
     def of_all(self, inodes: Collection[int]) -> dict[int, list[int]]:
         """Return by PID which of these sockets processes hold."""
         links = {f"socket:[{inode}]": inode for inode in inodes}
         found: dict[int, list[int]] = {}
+        deadline = time.monotonic() + _SEARCH_SECONDS
         for pid in self._list() if links else ():
-            held = {links[target] for _path, target in self._links(pid) if target in links}
+            if time.monotonic() > deadline:
+                break
+            read = islice(self._links(pid), _LINKS)
+            held = {links[target] for _path, target in read if target in links}
             if held:
                 found[pid] = sorted(held)
         return found
@@ -100,13 +124,16 @@ class Holders:
         except OSError:
             return -1
 
-    def _link_in(self, pid: int, link: str) -> str | None:
-        for path, target in self._links(pid):
+    def _link_in(self, pid: int, link: str, most: int | None, deadline: float) -> tuple[str | None, bool]:
+        """Return the path of a process's link to a socket, and whether all of its links were read."""
+        for number, (path, target) in enumerate(self._links(pid)):
             if target == link:
-                return path
+                return path, False
+            if number == most or (number % 256 == 255 and time.monotonic() > deadline):
+                return None, False
             if target.startswith(_SOCKET):  # who sends next may be asked for next
                 _bounded(self._found, int(target[len(_SOCKET) : -1]), (pid, path))
-        return None
+        return None, True
 
     def _links(self, pid: int) -> Iterator[tuple[str, str]]:
         folder = f"{self._proc}/{pid}/fd"

@@ -24,12 +24,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process as it is now; `executable` is empty for the kernel's own threads."""
+    """A process as it is now; `executable` is empty for the kernel's own threads.
+
+    `elsewhere` is whether this host has no such file at that path, or another: in a mount namespace of its own, a
+    process can give its file any name.
+    """
 
     pid: int
     uid: int
     executable: str
     deleted: bool
+    elsewhere: bool
     command: str
     unit: str
     container: str
@@ -65,8 +70,8 @@ class Processes:
         stat = self._stat(pid)
         if stat is None:
             return None
-        executable, deleted = self.executable(pid)
-        if not executable and self._stat(pid) is None:  # it has ended meanwhile; the kernel's own threads have none
+        path, deleted = self._path(pid)
+        if not path and self._stat(pid) is None:  # it has ended meanwhile; the kernel's own threads have none
             return None
         command = self._read(pid, "cmdline", _COMMAND_BYTES).rstrip(b"\0").replace(b"\0", b" ")
         around = self._around(pid, stat)
@@ -75,8 +80,9 @@ class Processes:
         return Process(
             pid=pid,
             uid=around.uid,
-            executable=executable,
+            executable=_shown(path),
             deleted=deleted,
+            elsewhere=bool(path) and not deleted and not self._is_at(pid, path),
             command=printable(command.decode(errors="replace")),
             unit=around.unit,
             container=around.container,
@@ -103,20 +109,34 @@ class Processes:
         return around
 
     def executable(self, pid: int) -> tuple[str, bool]:
-        """Return the path of what a process runs, and whether that file is deleted."""
+        """Return the path of what a process runs, fit to be shown, and whether that file is deleted."""
+        path, deleted = self._path(pid)
+        return _shown(path), deleted
+
+    def _path(self, pid: int) -> tuple[str, bool]:
         try:
             path = os.readlink(f"{self._proc}/{pid}/exe")  # noqa: PTH115 - in the hot path
         except OSError:
             return "", False
-        deleted = False
-        if path.endswith(_DELETED):
-            # a file may be called so; the link itself can always be followed
+        if path.endswith(_DELETED) and not self._is_at(pid, path):  # a file may be called so
+            return path.removesuffix(_DELETED), True
+        return path, False
+
+    def _is_at(self, pid: int, path: str) -> bool:
+        """Return whether what a process runs is what this host has at a path.
+
+        That is what PID 1 sees there: fwfeed-watch.service itself is kept from seeing /home and /tmp.
+        """
+        for root in (f"{self._proc}/1/root", ""):
             try:
-                there, named = os.stat(f"{self._proc}/{pid}/exe"), os.stat(path)  # noqa: PTH116
-                deleted = (there.st_dev, there.st_ino) != (named.st_dev, named.st_ino)
+                # the link itself can always be followed
+                there, named = os.stat(f"{self._proc}/{pid}/exe"), os.stat(root + path)  # noqa: PTH116
+            except PermissionError:
+                continue
             except OSError:
-                deleted = True
-        return printable(path.removesuffix(_DELETED) if deleted else path)[:_PATH_CHARACTERS], deleted
+                return False
+            return (there.st_dev, there.st_ino) == (named.st_dev, named.st_ino)
+        return False
 
     def _above(self, parent: int) -> tuple[str, ...]:
         """Return the executables from a parent on upwards."""
@@ -161,6 +181,10 @@ class Processes:
             return b""
         finally:
             os.close(descriptor)
+
+
+def _shown(path: str) -> str:
+    return printable(path)[:_PATH_CHARACTERS]
 
 
 def _booted(proc: str) -> datetime:

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from fwfeed.errors import printable
@@ -13,6 +14,8 @@ from fwfeed.prefixes import Family, format_address, parse_ipv4
 
 _AGAIN_SECONDS = 1.0  # addresses from elsewhere are never found, and must not cost a walk each
 _KEPT_SECONDS = 30.0
+_BYTES = 1 << 20  # of a table: whoever has a namespace may give it any number of addresses
+_ADDRESSES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Spaces:
                 address = format_address(int(digits, 16), Family.IPV6)
                 if address != "::1" and not address.startswith("fe80:"):  # every link has those
                     found.add(address)
-        return found
+        return set(islice(found, _ADDRESSES))
 
 
 def _listed(folder: Path) -> list[str]:
@@ -108,6 +111,7 @@ def _is_ipv4(text: str) -> bool:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(errors="replace").splitlines()
+        with path.open(errors="replace") as file:
+            return file.read(_BYTES).splitlines()
     except OSError:
         return []

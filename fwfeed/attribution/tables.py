@@ -1,4 +1,4 @@
-"""The sockets that no port leads to, by the kernel's tables in /proc/net: echo, raw and packet sockets."""
+"""The sockets that no port leads to, by the kernel's tables in /proc/net: echo and raw sockets."""
 
 from __future__ import annotations
 
@@ -15,20 +15,10 @@ def echoing(family: Family, identifier: int, net: Path = Path("/proc/net")) -> l
     return [(inode, uid) for number, uid, inode in rows if number == identifier]
 
 
-def raw(family: Family, protocols: frozenset[int], net: Path = Path("/proc/net")) -> set[int]:
-    """Return the inodes of the raw sockets that can send one of these protocols."""
+def raw(family: Family, protocol: int, uid: int | None, net: Path = Path("/proc/net")) -> set[int]:
+    """Return the inodes of the raw sockets that can send a protocol, of one user where it is known whose it was."""
     rows = _rows(net / ("raw" if family is Family.IPV4 else "raw6"))
-    return {inode for number, _uid, inode in rows if number in protocols or number == _ANY}
-
-
-def packet(net: Path = Path("/proc/net")) -> set[int]:
-    """Return the inodes of the packet sockets."""
-    found = set()
-    for line in _lines(net / "packet"):
-        fields = line.split()
-        if len(fields) >= 9 and fields[8].isdecimal():
-            found.add(int(fields[8]))
-    return found
+    return {inode for number, whose, inode in rows if number in {protocol, _ANY} and uid in {None, whose}}
 
 
 def _rows(path: Path) -> list[tuple[int, int, int]]:

@@ -24,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if sys.stdout is None or sys.stderr is None:  # started with them closed; what is opened next must not become them
         sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - for as long as the process lives
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file may have a name that the locale cannot write
+            stream.reconfigure(errors="backslashreplace")
     # not by set_defaults: a command's own parser would put the defaults over what stood before the command
     defaults = argparse.Namespace(config=None, json=False, verbose=False, quiet=False, whole=_whole)
     arguments = monitoring.parse(parser(), argv, defaults)
@@ -152,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
     measuring.add_argument("--output", type=Path, metavar="FILE", help="put it there, at one stroke, as root")
     measuring.set_defaults(whole=monitoring.metrics_always)
     watching = command("watch", observing.watch, "show foreign connections as they begin, and who sends them (root)")
-    watching.add_argument("--record", action="store_true", help="into the ledger, too, as fwfeed-watch.service does")
+    watching.add_argument("--record", action="store_true", help="into the ledger, too; with --quiet nowhere else")
     listing = command("list", do.list_set, "print the candidate's set, one prefix a line")
     listing.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or only IPv6")
     looking = command("lookup", do.lookup, "say whose an address is, and whether set and kernel hold it")

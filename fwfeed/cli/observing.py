@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,8 @@ from fwfeed.cli.session import Session, write
 from fwfeed.errors import ConfigError, ExitCode, printable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
+    from fwfeed.cli.recording import Recording
     from fwfeed.flow import Sender, Sent
-    from fwfeed.ledger import Ledger
     from fwfeed.observe import Summary
 
 _ON = "name a group, as 243, and: fwfeed apply"
@@ -34,9 +32,12 @@ def watch(session: Session) -> int:
     from fwfeed.observe import observe
     from fwfeed.signals import handed_over
 
-    table = None if session.json or not sys.stdout.isatty() else _Table(sys.stdout.fileno())
+    silent = session.arguments.record and session.arguments.quiet  # the ledger is root's, where stdout goes is not
+    table = None if silent or session.json or not sys.stdout.isatty() else _Table(sys.stdout.fileno())
     show: Callable[[Sent], None]
-    if table is not None:
+    if silent:
+        show = _nothing
+    elif table is not None:
         show = table.add
     elif session.json:
         show = _json
@@ -73,38 +74,17 @@ def watch(session: Session) -> int:
 
 
 @contextmanager
-def _recording(session: Session) -> Iterator[_Recording | None]:
+def _recording(session: Session) -> Iterator[Recording | None]:
     if not session.arguments.record:
         yield None
         return
+    from fwfeed.cli.recording import Recording
     from fwfeed.ledger import Ledger, path
 
     with Ledger.open(path(Path(session.config.paths.state)), keep=session.config.watch.keep) as ledger:
-        recording = _Recording(ledger, session)
+        recording = Recording(ledger)
         yield recording
-        recording.note()
-
-
-class _Recording:
-    """What is seen goes into the ledger, and so does since when all is seen: logs tell the same once more."""
-
-    def __init__(self, ledger: Ledger, session: Session) -> None:
-        self._ledger = ledger
-        self._session = session
-        self._since = session.now
-
-    def begin(self) -> None:
-        self._since = self._session.now
-
-    def record(self, batch: Sequence[Sent]) -> None:
-        self._ledger.record(batch)
-        self.note()
-
-    def lost(self, count: int, now: datetime) -> None:
-        self._ledger.lost(count, now)
-
-    def note(self) -> None:
-        self._ledger.watched(self._since, self._session.now)
+        recording.end()
 
 
 def _wake(descriptor: int) -> None:
@@ -117,6 +97,10 @@ def told(summary: Summary) -> str:
     share = f" ({summary.attributed * 100 / summary.sent:.1f} %)" if summary.sent else ""
     of = f"{summary.attributed:,} of {summary.sent:,} that left named{share}"
     return f"watch: {summary.flows:,} flows, {of}, {summary.lost:,} lost"
+
+
+def _nothing(_sent: Sent) -> None:
+    pass
 
 
 def _json(sent: Sent) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known, Sent
 from fwfeed.ledger.clock import believed
 from fwfeed.ledger.programs import Programs
@@ -24,6 +25,7 @@ from fwfeed.ledger.schema import (
     PUT,
     SELECT,
     TOTALS,
+    Damaged,
     behind,
     cut,
     explained,
@@ -135,8 +137,15 @@ class Ledger:
                 self._watched(*watched)
         self._written += len(sums)
         now = self._clock()  # not the flows' own time: a log of the future would have all forgotten
-        if abs(now - self._pruned) > _PRUNE_AFTER or (self._written >= _PRUNE_EVERY and self._may_be_too_large()):
-            self.prune(now)
+        try:
+            with explained(self.file):
+                full = self._written >= _PRUNE_EVERY and self._may_be_too_large()
+                if full or abs(now - self._pruned) > _PRUNE_AFTER:
+                    self.prune(now)
+        except Damaged:
+            raise
+        except FwfeedError:
+            pass  # what is counted is counted, and whoever tried again would count it twice
 
     def cursor(self, name: str) -> str | None:
         """Return how far a source was read."""

@@ -13,6 +13,11 @@ from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known
 from fwfeed.tally import HOUR, NO_PORT, NO_USER, NOBODY, Program, Tally, milliseconds, moment
 
+
+class Damaged(FwfeedError):
+    """The file is no ledger any more; to try again does not help."""
+
+
 _VERSION = 1
 _LONGEST = 400
 
@@ -134,9 +139,9 @@ def explained(file: Path) -> Iterator[None]:
             raise FwfeedError(f"{file}: in use by somebody else", "try again") from error
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise FwfeedError(f"cannot write {file}: {error}", "check the folder's rights and free space") from error
-        raise FwfeedError(f"{file}: damaged: {error}", way_out(file)) from error
+        raise Damaged(f"{file}: damaged: {error}", way_out(file)) from error
     except (ValueError, TypeError, OverflowError) as error:
-        raise FwfeedError(f"{file}: damaged: {error}", way_out(file)) from error
+        raise Damaged(f"{file}: damaged: {error}", way_out(file)) from error
 
 
 def way_out(file: Path) -> str:

@@ -57,6 +57,8 @@ tcp = struct.pack("!HHIIBBHHH", 4444, 443, 20 << 16, 1, 0x50, 2, 1024, 0, 0)
 ends = map(socket.inet_aton, ("{source}", "203.0.113.2"))
 s.sendto(struct.pack("!BBHHHBBH4s4s", 69, 0, 40, 1, 0, 64, {protocol}, 0, *ends) + tcp, ("203.0.113.2", 0))
 """
+BOUND = "s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, sys.argv[1].encode())"
+OPENS = "import os, socket, time; {}; os.write(1, b'x'); time.sleep(60)"
 STAYS = "import socket, sys, time\n{}\ntime.sleep(60)"
 
 
@@ -71,16 +73,34 @@ STAYS = "import socket, sys, time\n{}\ntime.sleep(60)"
         ("s = socket.socket(10, 2); s.connect(('2001:db8:2::2', 443)); s.send(b'x')", "UDP", "2001:db8:2::2"),
         ("s = socket.socket(10, 2); s.sendto(b'x', ('2001:db8:2::2', 443))", "UDP", "2001:db8:2::2"),
         ("s = socket.socket(10, 2); s.sendto(b'x', ('::ffff:203.0.113.2', 443))", "UDP", "203.0.113.2"),
+        (f"s = socket.socket(); {BOUND}; s.connect(('203.0.113.2', 443))", "TCP", "203.0.113.2"),
+        (f"s = socket.socket(10); {BOUND}; s.connect(('2001:db8:2::2', 443))", "TCP", "2001:db8:2::2"),
+        (f"s = socket.socket(type=2); {BOUND}; s.sendto(b'x', ('203.0.113.2', 443))", "UDP", "203.0.113.2"),
+        (f"s = socket.socket(10, 2); {BOUND}; s.sendto(b'x', ('2001:db8:2::2', 443))", "UDP", "2001:db8:2::2"),
         ("s = socket.socket(type=2); s.bind(('', 5353)); s.sendto(b'x', ('203.0.113.2', 443))", "UDP", "203.0.113.2"),
     ],
-    ids=["tcp", "tcp6", "tcp-mapped", "udp", "udp-sendto", "udp6", "udp6-sendto", "udp-mapped", "udp-bound"],
+    ids=[
+        "tcp",
+        "tcp6",
+        "tcp-mapped",
+        "udp",
+        "udp-sendto",
+        "udp6",
+        "udp6-sendto",
+        "udp-mapped",
+        "bound-tcp",
+        "bound-tcp6",
+        "bound-udp",
+        "bound-udp6",
+        "udp-bound",
+    ],
 )
 def test_a_socket_is_named_with_its_process(
     at: Place, watching: Watching, code: str, protocol: str, destination: str
 ) -> None:
     listening = at.start("peer", "nc", "-6lk" if ":" in destination else "-lk", "443")
     attributing.wait_until(lambda: b":443" in at.run("peer", "ss", "-Hltn").stdout, "the peer listens")
-    source = python(at, STAYS.format(code))
+    source = python(at, STAYS.format(code), f"fw{at.tag}p")
     flow = watching.flow(protocol=protocol, destination_port=443)
     listening.kill()
     assert flow["destination"] == destination
@@ -88,6 +108,7 @@ def test_a_socket_is_named_with_its_process(
     assert flow["pid"] == source.pid
     assert flow["executable"] == os.path.realpath("/usr/bin/python3")
     assert not flow["deleted"]
+    assert not flow["container"]
     assert flow["command"].startswith("/usr/bin/python3 -c import socket")
     assert (flow["user"], flow["uid"]) == ("root", 0)
     assert flow["direction"] == "out"
@@ -193,6 +214,17 @@ def test_a_deleted_executable_is_told(at: Place, watching: Watching, tmp_path: P
     assert (then["pid"], then["executable"], then["deleted"]) == (waits.pid, shown, True)
 
 
+def test_a_name_of_another_mount_namespace_is_not_the_hosts(at: Place, watching: Watching, tmp_path: Path) -> None:
+    evil = tmp_path / "evil"
+    shutil.copy(os.path.realpath("/usr/bin/python3"), evil)
+    hidden = os.path.realpath(shutil.which("ping") or "")
+    run = 'mount --make-rprivate / && mount --bind "$0" "$1" && exec "$1" -c "$2"'
+    code = STAYS.format("s = socket.socket(type=2); s.sendto(b'x', ('203.0.113.2', 443))")
+    waits = at.start("host", "unshare", "-m", "sh", "-c", run, str(evil), hidden, code)
+    flow = watching.flow(destination_port=443)
+    assert (flow["pid"], flow["executable"], flow["container"]) == (waits.pid, hidden, "another mount namespace")
+
+
 def test_a_ping_without_root_is_named_by_its_echo_socket(at: Place, watching: Watching) -> None:
     send = STAYS.format(
         "s = socket.socket(2, 2, socket.IPPROTO_ICMP)\ns.sendto(bytes((8, 0, 0, 0, 0, 0, 0, 1)), ('203.0.113.2', 0))"
@@ -210,10 +242,18 @@ def test_of_icmp_the_holders_of_raw_sockets_are_suspects(at: Place, watching: Wa
         f"s = socket.socket({10 if six else 2}, 3, {58 if six else 1})\n"
         f"s.sendto(bytes(({128 if six else 8}, 0, {0 if six else 247}, 255, 0, 0, 0, 0)), ('{address}', 0))"
     )
+    others = [
+        "s = socket.socket(17, 3, socket.htons(3))",  # goes past the hooks
+        f"s = socket.socket({10 if six else 2}, 3, {58 if six else 1}); os.fchown(s.fileno(), 65534, -1)",
+    ]
+    for other in others:
+        opened = at.start("host", "/usr/bin/python3", "-c", OPENS.format(other), stdout=subprocess.PIPE)
+        assert opened.stdout is not None
+        assert opened.stdout.read(1) == b"x"
     source = python(at, code)
     flow = watching.flow(protocol="ICMPv6" if six else "ICMP")
     assert (flow["known"], flow["pid"], flow["user"]) == ("suspects", None, "root")
-    assert f"{source.pid} {os.path.realpath('/usr/bin/python3')}" in flow["suspects"]
+    assert flow["suspects"] == [f"{source.pid} {os.path.realpath('/usr/bin/python3')}"]
 
 
 def test_a_forged_tcp_packet_has_suspects(at: Place, watching: Watching) -> None:
@@ -420,7 +460,7 @@ def test_a_ledger_gets_all_that_was_shown_and_how_many_were_lost(at: Place, tmp_
         "from fwfeed.observe import observe\n"
         "shown, recorded, lost = [], [], []\n"
         "summary = observe(243, lambda sent: shown.append(sent.flow.destination_port), stop=0,\n"
-        "    record=lambda batch: recorded.append([sent.flow.destination_port for sent in batch]),\n"
+        "    record=lambda batch, _until: recorded.append([sent.flow.destination_port for sent in batch]),\n"
         "    lost=lambda count, now: lost.append(count), ready=lambda: print('watching', flush=True))\n"
         "print(json.dumps([shown, recorded, lost, summary.flows, summary.lost]))"
     )

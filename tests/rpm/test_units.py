@@ -132,7 +132,8 @@ def test_the_watch_sees_whose_sockets_there_are_and_writes_nothing_that_apply_tr
     assert watch["UMask"] == ["0077"]
     assert watch["ReadOnlyPaths"] == [f"-{paths.state}/candidate -{paths.state}/generations"]
     assert watch["InaccessiblePaths"] == [f"-{paths.firewalld}"]
-    assert watch["Restart"] == ["on-failure"]
+    assert watch["StandardOutput"] == ["null"]
+    assert watch["Restart"] == ["always"]
     assert watch["RestartPreventExitStatus"] == [str(ExitCode.USAGE.value)]
     assert re.fullmatch(r"\d+M", watch["MemoryMax"][0])
     assert re.fullmatch(r"\d\d%", watch["CPUQuota"][0])

@@ -113,6 +113,15 @@ def test_what_is_no_packet_is_none(payload: bytes) -> None:
     assert parse(packet(payload), CAME) is None
 
 
+@pytest.mark.parametrize("kind", range(130, 140))
+def test_how_neighbours_find_each_other_is_no_flow(kind: int) -> None:
+    found = parse(packet(ipv6(58, bytes((kind,)) + bytes(23))), CAME)
+    assert (found is None) == (kind in {133, 134, 135, 136})
+    behind = parse(packet(ipv6(0, bytes((58, 0)) + bytes(6) + bytes((kind,)) + bytes(23))), CAME)
+    assert (behind is None) == (found is None)
+    assert parse(packet(ipv4(1, bytes((kind,)) + bytes(7))), CAME) is not None
+
+
 def test_a_packet_without_interface_or_user() -> None:
     assert parse(packet(ipv4(6, PORTS), out=b""), CAME) is None
     assert known(packet(ipv4(6, PORTS), uid=b"\1\2")).flow.uid is None

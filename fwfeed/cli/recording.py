@@ -1,0 +1,90 @@
+"""What `fwfeed watch --record` sees goes into the ledger, and so does since when all is seen.
+
+Logs tell the same once more, and what was watched is not counted again from them. Where the ledger cannot be written,
+as on a full disk, what was seen waits here; what there is no room for is counted as lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from fwfeed.cli.session import complain, say
+from fwfeed.errors import FwfeedError
+from fwfeed.flow import Sent
+from fwfeed.ledger import Ledger
+from fwfeed.ledger.schema import Damaged
+
+_MOST = 50_000
+_TRY_SECONDS = 10.0
+_MOVED = timedelta(seconds=2)
+
+
+class Recording:
+    """Batches on their way into the ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._monotonic = monotonic
+        self._waiting: list[Sent] = []
+        self._lost: Counter[datetime] = Counter()  # by the hour
+        self._failed: float | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Say that from now on nothing is missed."""
+        self._since = self._clock()
+        self._until = self._since
+        self._started = self._zero()
+
+    def record(self, batch: Sequence[Sent], until: datetime) -> None:
+        """Take in what was seen; until then, nothing is missing. Raises Damaged."""
+        if abs(self._zero() - self._started) > _MOVED:
+            self.begin()  # the clock was set, or the host slept: what was between was not watched
+        self._until = until
+        room = _MOST - len(self._waiting)
+        self._waiting += batch[:room]
+        for sent in batch[room:]:
+            self.lost(1, sent.flow.at)
+        if self._failed is not None and self._monotonic() - self._failed < _TRY_SECONDS:
+            return
+        try:
+            self._write()
+        except Damaged:
+            raise
+        except FwfeedError as error:
+            if self._failed is None:
+                complain(error)
+            self._failed = self._monotonic()
+            return
+        if self._failed is not None:
+            self._failed = None
+            say(f"fwfeed: {self._ledger.file}: can be written again")
+
+    def lost(self, count: int, now: datetime) -> None:
+        """Count what never came; it is written with the next batch."""
+        self._lost[now.replace(minute=0, second=0, microsecond=0)] += count
+
+    def end(self) -> None:
+        """Write what waits. Raises FwfeedError."""
+        if self._waiting or self._lost:
+            self._write()
+
+    def _write(self) -> None:
+        self._ledger.record(self._waiting, watched=(self._since, max(self._since, self._until)))
+        self._waiting = []
+        for hour, count in list(self._lost.items()):
+            self._ledger.lost(count, hour)
+            del self._lost[hour]
+
+    def _zero(self) -> datetime:
+        """Return when the clock that nobody sets was at zero, by the one that is set."""
+        return self._clock() - timedelta(seconds=self._monotonic())
