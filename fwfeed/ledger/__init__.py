@@ -22,9 +22,11 @@ from fwfeed.ledger.programs import Programs
 from fwfeed.ledger.schema import (
     HAS,
     HOURS,
+    LOST,
     PUT,
     SELECT,
     TOTALS,
+    WATCHED,
     Damaged,
     behind,
     cut,
@@ -160,10 +162,7 @@ class Ledger:
     def lost(self, count: int, now: datetime) -> None:
         """Count events that never came: somebody was too slow, or a limit was reached."""
         with self._writing():
-            self._connection.execute(
-                "INSERT INTO lost VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-                (milliseconds(now) // HOUR, count),
-            )
+            self._connection.execute(LOST, (milliseconds(now) // HOUR, count))
 
     def watched(self, since: datetime, until: datetime) -> None:
         """Say that all of this time was watched as it happened: what logs tell of it is not counted again."""
@@ -243,10 +242,7 @@ class Ledger:
             self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);")
 
     def _watched(self, since: datetime, until: datetime) -> None:
-        self._connection.execute(
-            "INSERT INTO watched VALUES (?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
-            (milliseconds(since), milliseconds(until)),
-        )
+        self._connection.execute(WATCHED, (milliseconds(since), milliseconds(until)))
 
     def _put(self, sums: Mapping[Key, Sum]) -> None:
         self._programs.make_room({key.program for key in sums})

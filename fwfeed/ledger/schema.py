@@ -37,6 +37,8 @@ INSERT INTO tally VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET count = count + excluded.count, first = min(first, excluded.first),
     last = max(last, excluded.last)
 """
+WATCHED = "INSERT INTO watched VALUES (?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)"
+LOST = "INSERT INTO lost VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 HAS = """
 SELECT 1 FROM tally WHERE hour = ? AND address = ? AND port = ? AND protocol = ? AND direction = ? AND origin = ?
     AND program = ?
