@@ -300,7 +300,9 @@ def test_it_outlives_the_terminal_it_was_started_from(lab: World, how: str) -> N
     """A shell with a terminal of its own runs the command; then either the line drops, or all of it is killed."""
     have_old_and_prepare_new(lab, "rules")
     ours, theirs = pty.openpty()
-    shell = ["setsid", "--ctty", "ip", "netns", "exec", lab.namespace("host"), "at-home"]
+    # whoever runs the tests may have been told to outlive his own terminal
+    shell = ["env", "--default-signal=HUP", "setsid", "--ctty"]
+    shell += ["ip", "netns", "exec", lab.namespace("host"), "at-home"]
     shell += ["sh", "-c", '"$@"; exec sleep 3600', "sh", FWFEED, f"--config={lab.folder}/fwfeed.toml"]
     shell += ["apply", "--confirm-within", "1h"]
     with subprocess.Popen(shell, env=lab.environment, stdin=theirs, stdout=theirs, stderr=theirs) as leader:
