@@ -66,9 +66,12 @@ def test_monitoring_knows_how_it_stands(web: Machine) -> None:
 def test_a_program_that_connects_abroad_is_named_previewed_and_stopped(web: Machine) -> None:
     tell("The owner's question: what went abroad, and which program sent it?")
     web.type("systemctl enable --now fwfeed-watch.service")
-    web.path("/usr/local/sbin/evil").write_text(f"#!/bin/bash\nexec 3<>/dev/tcp/{ABROAD}/443 || exit 1\nsleep 1\n")
+    # one process alone holds the socket: of several, any may be named
+    web.path("/usr/local/sbin/evil").write_text(
+        f"import socket, time\nkept = socket.create_connection(('{ABROAD}', 443), 5)\ntime.sleep(1)\n"
+    )
     web.path("/etc/systemd/system/evil.service").write_text(
-        "[Service]\nType=oneshot\nExecStart=/bin/bash /usr/local/sbin/evil\n"
+        "[Service]\nType=oneshot\nExecStart=/usr/bin/python3 /usr/local/sbin/evil\n"
     )
     web.ask("systemctl daemon-reload")
     web.type("systemctl start evil.service")
@@ -76,7 +79,7 @@ def test_a_program_that_connects_abroad_is_named_previewed_and_stopped(web: Mach
     web.wait_for("fwfeed --json report --since 1h | grep -q evil.service", 10)
     show(f"(named {time.monotonic() - ended:.1f} s after it had ended)\n")
     said = web.type("fwfeed report --since 1h")
-    for words in ("evil.service", "/usr/bin/bash", ABROAD, "AU"):
+    for words in ("evil.service", "/usr/bin/python3", ABROAD, "AU"):
         assert words in said
     said = web.type("fwfeed preview --since 1h")
     for words in ("evil.service", ABROAD, "always_allow"):
