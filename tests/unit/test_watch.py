@@ -125,7 +125,7 @@ def test_after_the_clock_was_set_or_the_host_slept_another_span_begins(
 
 
 def test_flows_and_their_span_are_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ledger, "_span", lambda *_times: 1 / 0)
+    monkeypatch.setattr(Ledger, "_watched", lambda *_times: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ledger.record([sent(at=NOW)], watched=(NOW, NOW))
     assert not list(ledger.select(NOW - timedelta(days=1), NOW + timedelta(days=1)))
