@@ -8,6 +8,7 @@ the flows is in both, and is measured alone, too. Each runs as a process of its 
 
 from __future__ import annotations
 
+import json
 import random
 import resource
 import sys
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from fwfeed.flow import Direction, Flow, Sender, Sent
@@ -99,10 +101,60 @@ def whole() -> None:
     print(say, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, "MiB", file=sys.stderr)
 
 
+def write(file: Path) -> None:
+    """Write the same flows as lines of the journal, as `journalctl -o json` would."""
+    with file.open("w") as out:
+        for sent, _position in flows():
+            flow = sent.flow
+            ipv6 = flow.family is Family.IPV6
+            source = ip_address("2001:db8:1::1" if ipv6 else flow.source).exploded
+            header = "TC=0 HOPLIMIT=64 FLOWLBL=1" if ipv6 else "TOS=0x00 PREC=0x00 TTL=64 ID=1 DF"
+            line = f"OUTBOUND_FOREIGN IN= OUT=eth0 SRC={source} DST={ip_address(flow.destination).exploded} LEN=60"
+            line += f" {header} PROTO=TCP SPT={flow.source_port} DPT=443 WINDOW=64240 RES=0x00 SYN URGP=0 UID=0 GID=0 "
+            record = {
+                "__REALTIME_TIMESTAMP": f"{flow.at.timestamp() * 1e6:.0f}",
+                "_TRANSPORT": "kernel",
+                "MESSAGE": line,
+            }
+            out.write(json.dumps(record) + "\n")
+
+
+def count(file: Path) -> None:
+    """Count the lines of a file by their destination, in a dictionary."""
+    counted: Counter[str] = Counter()
+    with file.open() as lines:
+        for line in lines:
+            counted[json.loads(line)["MESSAGE"].split(" DST=")[1].split(" ")[0]] += 1
+    print(counted.most_common(20))
+
+
+def lines(file: Path) -> None:
+    """Read the lines of a file into a ledger, and make the report of it."""
+    from fwfeed.config import Config, PathsConfig
+    from fwfeed.flow import Known
+    from fwfeed.kernlog import of_an_export
+    from fwfeed.ledger import Ledger, path
+    from fwfeed.ledger.importing import import_flows
+    from fwfeed.report.traffic import traffic_lines
+    from fwfeed.reporting import report
+
+    with tempfile.TemporaryDirectory(prefix="fwfeed-bench-") as folder:
+        config = Config(paths=PathsConfig(state=folder))
+        sender = Sender(known=Known.USER, user="root")
+        with Ledger.open(path(Path(folder)), keep=timedelta(days=40_000)) as ledger:
+            read = of_an_export(file, (config.outbound.prefix, config.inbound.prefix))
+            number = import_flows(ledger, ((Sent(flow=flow, sender=sender), "s") for flow in read), "bench")
+        assert number == FLOWS
+        print("\n".join(traffic_lines(report(config, now=NOW, since=timedelta(days=7)))))
+
+
 def main() -> None:
     """Print the table."""
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 2:
         {"make": make, "naive": naive, "whole": whole}[sys.argv[1]]()
+        return
+    if len(sys.argv) == 3:
+        {"count": count, "lines": lines}[sys.argv[1]](Path(sys.argv[2]))
         return
     figures = {
         part: measure(sys.executable, "-m", "tests.bench.report", part, runs=3) for part in ("make", "naive", "whole")
@@ -115,6 +167,15 @@ def main() -> None:
     for text, part in told:
         ratio = f"   {figures[part].seconds / figures['naive'].seconds:.2f} x the dictionary"
         print(f"{text:<64}{figures[part].seconds:>7.2f} s{figures[part].mebibytes:>6.0f} MiB{ratio}")
+    with tempfile.TemporaryDirectory(prefix="fwfeed-bench-") as folder:
+        file = Path(folder) / "journal.json"
+        write(file)
+        command = (sys.executable, "-m", "tests.bench.report")
+        reference, logged = (measure(*command, part, str(file), runs=3) for part in ("count", "lines"))
+    print(f"{'reference: 1,000,000 lines of the journal in a dictionary':<64}{reference.seconds:>7.2f} s")
+    ratio = f"{logged.seconds / reference.seconds:.2f} x the dictionary"
+    text = "these into a report (<= 8 s, 150 M)"
+    print(f"{text:<64}{logged.seconds:>7.2f} s{logged.mebibytes:>6.0f} MiB   {ratio}")
 
 
 if __name__ == "__main__":
