@@ -116,7 +116,7 @@ def write(file: Path) -> None:
                 "_TRANSPORT": "kernel",
                 "MESSAGE": line,
             }
-            out.write(json.dumps(record) + "\n")
+            out.write(json.dumps(record, separators=(",", ":")) + "\n")  # as journalctl writes it
 
 
 def count(file: Path) -> None:
