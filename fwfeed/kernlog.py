@@ -14,8 +14,20 @@ from fwfeed.flow import Flow
 from fwfeed.logline import LONGEST, flows, of_dmesg, of_journal, of_syslog
 from fwfeed.process import Output
 
+_JOURNAL = Path("/run/systemd/journal")  # there while journald runs
+_MESSAGES = Path("/var/log/messages")
 _BLOCK = 1 << 20
 _FIELDS = "--output-fields=MESSAGE,_TRANSPORT"
+
+
+def of_this_host(prefixes: tuple[str, ...], *, since: datetime, now: datetime) -> Generator[Flow, None, None]:
+    """Yield what this host's log has: the journal, or without one syslog's file, or what the kernel remembers.
+
+    Only the journal leaves out what was before `since`. Raises FwfeedError.
+    """
+    if _JOURNAL.is_dir():
+        return of_the_journal(prefixes, since=since)
+    return of_a_file(_MESSAGES, prefixes, now) if _MESSAGES.is_file() else of_the_ring(prefixes)
 
 
 def of_the_journal(

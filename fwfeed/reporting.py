@@ -6,15 +6,18 @@ import hashlib
 import os
 import pwd
 import stat
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
 from fwfeed import kernlog
 from fwfeed import names as reverse_names
+from fwfeed.attribution import package
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
@@ -29,13 +32,14 @@ from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
 from fwfeed.store import candidates, delegations, files, generations, private
 from fwfeed.tally import Tally, milliseconds
-from fwfeed.traffic import NOWHERE, Gathered, Lore, Place, Traffic, gather, summarize
+from fwfeed.traffic import NOWHERE, Activity, Gathered, Lore, Place, Traffic, gather, summarize
 
 _DAY = timedelta(days=1)
 _JOURNAL = "journal"
 _SETTLED = timedelta(seconds=5)
 """How old a line of the log has to be: whoever watches has recorded by then what he saw of it."""
 _NAMES_SECONDS = 5.0
+_PACKAGES_SECONDS = 3.0
 _NAMES = 500
 _PLACES = 100_000  # for more, looking them up would take longer than delegations.sqlite may
 _HASH_CAP = 1 << 30
@@ -43,7 +47,7 @@ _BLOCK = 1 << 20
 
 
 def import_log(config: Config, *, now: datetime) -> int:
-    """Bring into the ledger what the journal has of the kernel's log and nobody watched; return how many flows.
+    """Bring into the ledger what this host has of the kernel's log and nobody watched; return how many flows.
 
     Who sent them is known as far as the kernel said it: by their user, or not at all. Raises FwfeedError.
     """
@@ -52,7 +56,7 @@ def import_log(config: Config, *, now: datetime) -> int:
         prefixes = (config.outbound.prefix, config.inbound.prefix)
         news = (
             (Sent(flow=flow, sender=_unnamed(flow)), flow.at.isoformat())
-            for flow in once(kernlog.of_the_journal(prefixes, since=since - AGAIN))
+            for flow in once(kernlog.of_this_host(prefixes, since=since - AGAIN, now=now))
             if since < flow.at <= now - _SETTLED
         )
         return import_flows(ledger, news, _JOURNAL)
@@ -112,7 +116,20 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
         remarks=tuple(remarks),
         only_log=None if watched else config.outbound.limit,
     )
-    return summarize(gathered, lore, start, now)
+    traffic = summarize(gathered, lore, start, now)
+    return replace(traffic, activities=tuple(_packaged(traffic.activities)))
+
+
+def _packaged(activities: Iterable[Activity]) -> Iterator[Activity]:
+    """Name the package of each program's file, for some seconds: rpm takes its time for each."""
+    until = time.monotonic() + _PACKAGES_SECONDS
+    for each in activities:
+        program = each.doer.program
+        if program.container or program.deleted or time.monotonic() > until:
+            yield each
+            continue
+        named = program._replace(package=package.owner(program.executable))
+        yield replace(each, doer=each.doer._replace(program=named))
 
 
 def preview(config: Config, *, now: datetime, since: timedelta) -> Preview:

@@ -19,9 +19,14 @@ _PROPERTIES = ("Id", "ExecMainCode", "ExecMainStatus", "ExecMainExitTimestamp", 
 _EXITED = "1"  # CLD_EXITED; the status is a signal's number otherwise
 
 
+def is_booted() -> bool:
+    """Whether systemd is what runs this host."""
+    return _BOOTED.is_dir()
+
+
 def ask() -> tuple[tuple[Run, ...], datetime | None]:
     """Return how the units ended last, without those that have not yet, and when the timer fires next. Never raises."""
-    if not _BOOTED.is_dir():
+    if not is_booted():
         return (), None
     command = ("systemctl", "show", "--timestamp=unix", f"--property={','.join(_PROPERTIES)}", *SERVICES, TIMER)
     try:

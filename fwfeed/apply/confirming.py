@@ -18,9 +18,9 @@ from fwfeed.config import PathsConfig
 from fwfeed.errors import FwfeedError
 from fwfeed.process import run, start
 from fwfeed.store.journal import Deadline, Entry, deadline
+from fwfeed.units import is_booted
 
 _CONFIG = "fwfeed.toml"
-_BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 _SECONDS = 20.0
 
 _SCRIPT = 'sleep "$1"; test -e "$2" || exit 0; shift 2; exec "$@"'
@@ -48,7 +48,7 @@ class Wait:
         config = str(journal / _CONFIG)
         seconds = self.within.total_seconds()
         command = [*self.itself, "--config", config, "rollback", "--unconfirmed", str(self.generation)]
-        if not _BOOTED.is_dir():
+        if not is_booted():
             start("/bin/sh", "-c", _SCRIPT, "fwfeed-rollback", f"{seconds:g}", config, *command)
             return
         path = os.environ.get("PYTHONPATH")
@@ -67,7 +67,7 @@ def wait_for(generation: int, within: timedelta | None, *, itself: tuple[str, ..
 
 def disarm(entry: Entry) -> None:
     """Take the timer away; one that goes off all the same finds nothing to undo."""
-    if entry.waits is not None and _BOOTED.is_dir():
+    if entry.waits is not None and is_booted():
         with suppress(FwfeedError):
             run("systemctl", "stop", f"{_unit(entry.generation)}.timer", timeout=_SECONDS)
 

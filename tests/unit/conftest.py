@@ -13,9 +13,9 @@ from tests.unit.server import Server, server_context, serving
 
 
 @pytest.fixture(autouse=True)
-def no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the journal of this machine hold nothing: to root, a report is of it, too."""
-    monkeypatch.setattr("fwfeed.kernlog.of_the_journal", lambda *_prefixes, **_options: iter(()))
+def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this machine's log hold nothing: to root, a report is of it, too."""
+    monkeypatch.setattr("fwfeed.kernlog.of_this_host", lambda *_prefixes, **_options: iter(()))
 
 
 @pytest.fixture(scope="session")

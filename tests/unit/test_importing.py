@@ -25,10 +25,10 @@ def config(tmp_path: Path) -> Config:
 def journal(monkeypatch: pytest.MonkeyPatch, flows: Sequence[Flow]) -> None:
     """Have the journal hold these."""
 
-    def of_the_journal(_prefixes: object, *, since: datetime) -> Iterator[Flow]:
+    def of_this_host(_prefixes: object, *, since: datetime, now: datetime) -> Iterator[Flow]:
         return (each for each in flows if each.at >= since)
 
-    monkeypatch.setattr("fwfeed.kernlog.of_the_journal", of_the_journal)
+    monkeypatch.setattr("fwfeed.kernlog.of_this_host", of_this_host)
 
 
 def hourly(hours: Sequence[int], **values: Any) -> list[Flow]:

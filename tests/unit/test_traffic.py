@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fwfeed import names, reporting
+from fwfeed.attribution import package
 from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.report.evidence import Basis, evidence, inert
@@ -212,6 +213,27 @@ def test_the_command_reports_with_countries_of_the_registries(place: World) -> N
     value = place.run("--json", "report").value
     assert {each["delegated"] for each in value["destinations"]} == {"203.0.113.0/24", "2001:db8:2::/48"}
     assert value["lost"] == 5
+
+
+def test_a_program_has_the_package_that_owns_its_file(
+    place: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rpm is a stand-in, which notes what it was asked of."""
+    rpm = tmp_path / "tools/rpm"
+    rpm.parent.mkdir()
+    rpm.write_text(f'#!/bin/sh\nfor last; do :; done\necho "$last" >>{tmp_path}/asked\necho curl-8.9.1-5.el10\n')
+    rpm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{rpm.parent}:/usr/bin:/bin")
+    package.owner.cache_clear()
+    with Ledger.open(path(place.state)) as ledger:
+        now = datetime.now(UTC)
+        ledger.record([sent(sender("/usr/bin/curl"), at=now), sent(sender("/app/x", container="web"), at=now)])
+    programs = {each["executable"]: each["package"] for each in place.run("--json", "report").value["programs"]}
+    package.owner.cache_clear()
+    assert (programs["/usr/bin/curl"], programs["/app/x"]) == ("curl-8.9.1-5.el10", "")
+    asked = (tmp_path / "asked").read_text().split()
+    assert "/usr/bin/curl" in asked
+    assert "/app/x" not in asked
 
 
 def test_new_is_what_the_whole_ledger_did_not_have_before_yesterday(place: World) -> None:
