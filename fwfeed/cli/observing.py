@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fwfeed.cli.session import Session, write
 from fwfeed.errors import ConfigError, ExitCode, printable
 
 if TYPE_CHECKING:
     from fwfeed.cli.recording import Recording
-    from fwfeed.flow import Sender, Sent
+    from fwfeed.flow import Sent
     from fwfeed.observe import Summary
 
 _ON = "name a group, as 243, and: fwfeed apply"
@@ -104,94 +104,15 @@ def _nothing(_sent: Sent) -> None:
 
 
 def _json(sent: Sent) -> None:
-    write(json.dumps(as_json(sent), ensure_ascii=False) + "\n")
+    from fwfeed.report.flows import flow_json
+
+    write(json.dumps(flow_json(sent), ensure_ascii=False) + "\n")
 
 
 def _line(sent: Sent) -> None:
-    write(line(sent) + "\n")
+    from fwfeed.report.flows import flow_line
 
-
-def as_json(sent: Sent) -> dict[str, Any]:
-    """Return a flow and its sender as one object; what is not known is null or empty."""
-    flow, sender = sent.flow, sent.sender
-    return {
-        "at": flow.at.isoformat(timespec="milliseconds"),
-        "direction": str(flow.direction),
-        "family": flow.family.value,
-        "protocol": flow.protocol,
-        "source": flow.source,
-        "source_port": flow.source_port,
-        "destination": flow.destination,
-        "destination_port": flow.destination_port,
-        "interface": flow.interface,
-        "uid": flow.uid,
-        "prefix": flow.prefix,
-        "known": str(sender.known),
-        "pid": sender.pid,
-        "executable": sender.executable,
-        "deleted": sender.deleted,
-        "command": sender.command,
-        "user": sender.user,
-        "unit": sender.unit,
-        "container": sender.container,
-        "started": None if sender.started is None else sender.started.isoformat(timespec="seconds"),
-        "parents": list(sender.parents),
-        "package": sender.package,
-        "suspects": list(sender.suspects),
-        "delay": None if sent.delay is None else round(sent.delay, 6),
-    }
-
-
-def line(sent: Sent) -> str:
-    """Return a flow and its sender as one line; what whoever attacks may choose is quoted."""
-    flow, sender = sent.flow, sent.sender
-    words = [
-        flow.at.astimezone().isoformat(timespec="milliseconds"),
-        str(flow.direction),
-        flow.protocol,
-        _end(flow.source, flow.source_port),
-        "->",
-        _end(flow.destination, flow.destination_port),
-        flow.interface,
-        *_who(sender),
-    ]
-    return printable(" ".join(words))
-
-
-def _who(sender: Sender) -> list[str]:
-    found: list[tuple[str, str]] = [
-        ("pid", "" if sender.pid is None else str(sender.pid)),
-        ("user", sender.user),
-        ("unit", sender.unit),
-        ("container", sender.container),
-        ("executable", sender.executable),
-    ]
-    words = [f"known={_quoted(str(sender.known))}", *(f"{name}={_quoted(text)}" for name, text in found if text)]
-    if sender.deleted:
-        words.append("deleted")
-    if sender.command:
-        words.append(f"command={_quoted(sender.command)}")
-    if sender.suspects:
-        words.append(f"suspects={_quoted(', '.join(sender.suspects))}")
-    return words
-
-
-def _quoted(text: str) -> str:
-    plain = text and all(character.isalnum() or character in "/._:@+-" for character in text)
-    return text if plain else json.dumps(text, ensure_ascii=False)
-
-
-def _end(address: str, port: int | None) -> str:
-    shown = f"[{address}]" if ":" in address and port is not None else address
-    return shown if port is None else f"{shown}:{port}"
-
-
-def _name(sender: Sender) -> str:
-    name = sender.executable.rpartition("/")[2] + (" (deleted)" if sender.deleted else "")
-    whose = [each for each in (sender.container, sender.unit, sender.user) if each]
-    if not name:
-        name = f"? {', '.join(sender.suspects)}".rstrip() if sender.suspects else f"? {sender.known}"
-    return f"{name} [{whose[0]}]" if whose else name
+    write(flow_line(sent) + "\n")
 
 
 @dataclass(slots=True)
@@ -214,8 +135,10 @@ class _Table:
 
     def add(self, sent: Sent) -> None:
         """Take a flow in."""
+        from fwfeed.report.flows import end_text, sender_text
+
         flow, sender = sent.flow, sent.sender
-        key = str(flow.direction), flow.protocol, _end(flow.destination, flow.destination_port), _name(sender)
+        key = str(flow.direction), flow.protocol, end_text(flow.destination, flow.destination_port), sender_text(sender)
         row = self._rows.setdefault(key, _Row(0, "", ""))
         row.count += 1
         row.last = f"{flow.at.astimezone():%H:%M:%S}"
