@@ -397,11 +397,11 @@ def test_a_resolver_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.Mon
 
     def answer(address: str) -> tuple[str, list[str], list[str]]:
         if address != "203.0.113.1":
-            ended.wait(20)
+            ended.wait(120)
         return ("host.example.net", [], [])
 
     monkeypatch.setattr("socket.gethostbyaddr", answer)
     began = time.monotonic()
-    assert names.reverse([f"203.0.113.{end}" for end in range(1, 90)], 0.5) == {"203.0.113.1": "host.example.net"}
-    assert time.monotonic() - began < 5
+    assert names.reverse([f"203.0.113.{end}" for end in range(1, 90)], 3) == {"203.0.113.1": "host.example.net"}
+    assert time.monotonic() - began < 60
     ended.set()
