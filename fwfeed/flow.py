@@ -32,25 +32,31 @@ class Known(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """One connection, by its first packet.
+class Kind:
+    """What flows have in common that differ in time and source port alone.
 
-    `at` is in UTC, addresses are canonical text, `protocol` is a name as in TCP, UDP, ICMP or ICMPv6, or a number.
-    Ports are None where the protocol has none. `interface` is the one it left by (came in by, for IN). `uid` is the
+    Addresses are canonical text, `protocol` is a name as in TCP, UDP, ICMP or ICMPv6, or a number. `destination_port`
+    is None where the protocol has none. `interface` is the one it left by (came in by, for IN). `uid` is the
     kernel's word on the sender, None where it gave none; `prefix` the log prefix.
     """
 
-    at: datetime
     family: Family
     protocol: str
     source: str
     destination: str
-    source_port: int | None
     destination_port: int | None
     direction: Direction
     interface: str
     uid: int | None
     prefix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow(Kind):
+    """One connection, by its first packet; `at` is in UTC."""
+
+    at: datetime
+    source_port: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fwfeed.errors import FwfeedError
-from fwfeed.flow import Flow
-from fwfeed.logline import LONGEST, flows, of_dmesg, of_journal, of_syslog
+from fwfeed.logline import LONGEST, Line, lines_of, of_dmesg, of_journal, of_syslog
 from fwfeed.process import Output
 
 _JOURNAL = Path("/run/systemd/journal")  # there while journald runs
@@ -20,7 +19,7 @@ _BLOCK = 1 << 20
 _FIELDS = "--output-fields=MESSAGE,_TRANSPORT"
 
 
-def of_this_host(prefixes: tuple[str, ...], *, since: datetime, now: datetime) -> Generator[Flow, None, None]:
+def of_this_host(prefixes: tuple[str, ...], *, since: datetime, now: datetime) -> Generator[Line, None, None]:
     """Yield what this host's log has: the journal, or without one syslog's file, or what the kernel remembers.
 
     Only the journal leaves out what was before `since`. Raises FwfeedError.
@@ -32,7 +31,7 @@ def of_this_host(prefixes: tuple[str, ...], *, since: datetime, now: datetime) -
 
 def of_the_journal(
     prefixes: tuple[str, ...], *, since: datetime | None = None, follow: bool = False
-) -> Generator[Flow, None, None]:
+) -> Generator[Line, None, None]:
     """Yield what the journal has, of all boots, and with `follow` what comes. Raises FwfeedError."""
     # not -k, which is of this boot alone; of_journal checks it again
     command = ["journalctl", "-q", "-o", "json", _FIELDS, "_TRANSPORT=kernel"]
@@ -40,30 +39,30 @@ def of_the_journal(
     command += ["--follow", "--no-tail" if since is not None else "--lines=0"] if follow else []
     output = Output(*command)
     try:
-        yield from flows(_lines(output.fileno(), 4 * LONGEST), of_journal(prefixes))
+        yield from lines_of(_lines(output.fileno(), 4 * LONGEST), of_journal(prefixes))
         output.check()
     finally:
         output.end()
 
 
-def of_an_export(path: Path, prefixes: tuple[str, ...]) -> Generator[Flow, None, None]:
+def of_an_export(path: Path, prefixes: tuple[str, ...]) -> Generator[Line, None, None]:
     """Yield what a file has that `journalctl -o json` has written. Raises FwfeedError."""
     with closing(_file(path)) as lines:
-        yield from flows(lines, of_journal(prefixes))
+        yield from lines_of(lines, of_journal(prefixes))
 
 
-def of_a_file(path: Path, prefixes: tuple[str, ...], now: datetime) -> Generator[Flow, None, None]:
+def of_a_file(path: Path, prefixes: tuple[str, ...], now: datetime) -> Generator[Line, None, None]:
     """Yield what a file of syslog's has, as /var/log/messages. Raises FwfeedError."""
     with closing(_file(path)) as lines:
-        yield from flows(lines, of_syslog(prefixes, now))
+        yield from lines_of(lines, of_syslog(prefixes, now))
 
 
-def of_the_ring(prefixes: tuple[str, ...]) -> Generator[Flow, None, None]:
+def of_the_ring(prefixes: tuple[str, ...]) -> Generator[Line, None, None]:
     """Yield what the kernel still has in its own memory. Raises FwfeedError."""
     booted = datetime.now(UTC) - timedelta(seconds=time.clock_gettime(time.CLOCK_MONOTONIC))
     output = Output("dmesg", "--color=never", "--facility=kern")
     try:
-        yield from flows(_lines(output.fileno(), LONGEST), of_dmesg(prefixes, booted))
+        yield from lines_of(_lines(output.fileno(), LONGEST), of_dmesg(prefixes, booted))
         output.check()
     finally:
         output.end()

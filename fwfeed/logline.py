@@ -11,91 +11,107 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
-from fwfeed.flow import Direction, Flow
+from fwfeed.flow import Direction, Kind
 from fwfeed.prefixes import Family, format_address, parse_ipv4, parse_ipv6
 
 LONGEST = 2048
 """A longer line is none of the kernel's: a record of its log has less than 1 KiB, and syslog adds time and host."""
 
-Read = Callable[[bytes], Flow | None]
+Line = tuple[int, int | None, Kind]
+"""What a line tells of a flow: when it began, in microseconds since 1970, its source port, and all else.
 
-_NAME = r"([!-.0-~]{0,15})"  # of an interface: no space and no slash
+Lines that differ in nothing else mostly share one Kind: to make a Flow of each would take longer than to read it.
+"""
+Read = Callable[[bytes], Line | None]
+
+_KINDS = 16_384
+_NAME = rb"([!-.0-~]{0,15})"  # of an interface: no space and no slash
 _match = re.compile(
-    rf"IN={_NAME} OUT={_NAME} "
-    r"(?:(?:PHYSIN|PHYSOUT|MAC|MACSRC|MACDST|MACPROTO)=[!-~]* ){0,6}"
-    r"SRC=([0-9A-Fa-f.:]{2,39}) DST=([0-9A-Fa-f.:]{2,39}) LEN=[0-9]{1,5} "
-    r"(?:TOS=0x[0-9A-F]{2} PREC=0x[0-9A-F]{2} TTL=[0-9]{1,3} ID=[0-9]{1,5}"
-    r"|TC=[0-9]{1,3} HOPLIMIT=[0-9]{1,3} FLOWLBL=[0-9]{1,7}) "
-    r"(?:[ -<>-Z]{1,120} |AH SPI=0x[0-9a-f]{8} )?"  # no field, but words as DF, FRAG:8 or OPT (...)
-    r"PROTO=([A-Za-z0-9]{1,8})(?: SPT=([0-9]{1,5}) DPT=([0-9]{1,5}))?((?: [ -~]*)?)",
-    re.ASCII,
+    rb"IN=" + _NAME + rb" OUT=" + _NAME + rb" "
+    rb"(?:(?:PHYSIN|PHYSOUT|MAC|MACSRC|MACDST|MACPROTO)=[!-~]* ){0,6}"
+    rb"SRC=([0-9A-Fa-f.:]{2,39}) DST=([0-9A-Fa-f.:]{2,39}) LEN=[0-9]{1,5} "
+    rb"(?:TOS=0x[0-9A-F]{2} PREC=0x[0-9A-F]{2} TTL=[0-9]{1,3} ID=[0-9]{1,5}"
+    rb"|TC=[0-9]{1,3} HOPLIMIT=[0-9]{1,3} FLOWLBL=[0-9]{1,7}) "
+    rb"(?:[ -<>-Z]{1,120} |AH SPI=0x[0-9a-f]{8} )?"  # no field, but words as DF, FRAG:8 or OPT (...)
+    rb"PROTO=([A-Za-z0-9]{1,8})(?: SPT=([0-9]{1,5}) DPT=([0-9]{1,5}))?((?: [ -~]*)?)"
 ).fullmatch
-_neighbours = re.compile(r" TYPE=13[3-6](?: |$)", re.ASCII).match  # how those of IPv6 find each other: no flow
-_uid = re.compile(r" UID=([0-9]{1,10}) GID=[0-9]{1,10}(?: |$)", re.ASCII).match
-_repeated = re.compile(r" (?:IN|OUT|SRC|DST|PROTO|SPT|DPT)=").search
+_neighbours = re.compile(rb" TYPE=13[3-6](?: |$)").match  # how those of IPv6 find each other: no flow
+_uid = re.compile(rb" UID=([0-9]{1,10}) GID=[0-9]{1,10}(?: |$)").match
+_repeated = re.compile(rb" (?:IN|OUT|SRC|DST|PROTO|SPT|DPT)=").search
+_stamp = re.compile(rb'"__REALTIME_TIMESTAMP":"([0-9]{1,16})"').search
+_number = re.compile("[0-9]{1,16}", re.ASCII).fullmatch
+_MESSAGE, _KERNEL = b'"MESSAGE":"', b'"_TRANSPORT":"kernel"'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _NOBODY = (1 << 32) - 1
 # not strftime's, which are the locale's
 _MONTHS = dict(zip(re.findall("...", "JanFebMarAprMayJunJulAugSepOctNovDec"), range(1, 13), strict=True))
 
 
-def parse(message: str, at: datetime, prefixes: tuple[str, ...]) -> Flow | None:
-    """Read one message of the kernel's; None where it is no line of these prefixes."""
-    if not message.startswith(prefixes) or len(message) > LONGEST:
+def parse(line: bytes, at: int, prefixes: tuple[bytes, ...], start: int = 0, end: int = 1 << 30) -> Line | None:
+    """Read a message of the kernel's, from `start` to `end` of a line; None where it is none of these prefixes."""
+    if min(end, len(line)) - start > LONGEST:
         return None
     for prefix in prefixes:
-        if message.startswith(prefix):
-            found = _match(message, len(prefix))
-            if found is not None:
-                return _flow(found, at, prefix)
+        if line.startswith(prefix, start) and (found := _match(line, start + len(prefix), end)) is not None:
+            came, went, source, destination, protocol, from_port, to_port, rest = found.groups()
+            kind = _kind(prefix, came, went, source, destination, protocol, to_port, rest)
+            port = None if from_port is None else int(from_port)
+            return None if kind is None or (port or 0) > 65535 else (at, port, kind)
     return None
 
 
-def _flow(found: re.Match[str], at: datetime, prefix: str) -> Flow | None:
-    came, went, source, destination, protocol, from_port, to_port, rest = found.groups()
-    source, family = _address(source)
-    destination, other = _address(destination)
+@lru_cache(maxsize=_KINDS)
+def _kind(
+    prefix: bytes,
+    came: bytes,
+    went: bytes,
+    from_address: bytes,
+    to_address: bytes,
+    protocol: bytes,
+    to_port: bytes | None,
+    rest: bytes,
+) -> Kind | None:
+    source, family = _address(from_address)
+    destination, other = _address(to_address)
     if not source or not destination or family is not other or not (came or went):
         return None
-    if protocol == "ICMPv6" and _neighbours(rest):
+    if protocol == b"ICMPv6" and _neighbours(rest):
         return None
-    if "[" in rest:  # an ICMP error quotes the packet that it is about
-        head, _bracket, quoted = rest.partition("[")
-        rest = head + quoted.rpartition("]")[2]
+    if b"[" in rest:  # an ICMP error quotes the packet that it is about
+        head, _bracket, quoted = rest.partition(b"[")
+        rest = head + quoted.rpartition(b"]")[2]
     if _repeated(rest):
         return None
     uid = None
-    if (place := rest.find(" UID=")) >= 0:
+    if (place := rest.find(b" UID=")) >= 0:
         named = _uid(rest, place)
-        if named is None or rest.find(" UID=", place + 1) >= 0:
+        if named is None or rest.find(b" UID=", place + 1) >= 0:
             return None
         uid = int(named[1])
         if uid >= _NOBODY:
             return None
-    source_port = None if from_port is None else int(from_port)
-    destination_port = None if to_port is None else int(to_port)
-    if max(source_port or 0, destination_port or 0) > 65535:
+    port = None if to_port is None else int(to_port)
+    if (port or 0) > 65535:
         return None
-    return Flow(
-        at=at,
+    return Kind(
         family=family,
-        protocol=protocol,
+        protocol=protocol.decode(),
         source=source,
         destination=destination,
-        source_port=source_port,
-        destination_port=destination_port,
+        destination_port=port,
         direction=Direction.OUT if not came else Direction.FORWARDED if went else Direction.IN,
-        interface=went or came,
+        interface=(went or came).decode(),
         uid=uid,
-        prefix=prefix,
+        prefix=prefix.decode(),
     )
 
 
-@lru_cache(maxsize=65536)
-def _address(text: str) -> tuple[str, Family]:
+@lru_cache(maxsize=_KINDS)
+def _address(raw: bytes) -> tuple[str, Family]:
     """Return an address in canonical form, which is empty where it is none."""
+    text = raw.decode()
     try:
         if ":" in text:
             return format_address(parse_ipv6(text), Family.IPV6), Family.IPV6
@@ -107,37 +123,35 @@ def _address(text: str) -> tuple[str, Family]:
 
 def of_journal(prefixes: tuple[str, ...]) -> Read:
     """Return what reads a line of `journalctl -o json`. The kernel's own word is what has _TRANSPORT=kernel."""
-    plain = all(json.dumps(prefix) == f'"{prefix}"' for prefix in prefixes)
     marks = tuple(prefix.encode() for prefix in prefixes)
+    plain = all(json.dumps(prefix) == f'"{prefix}"' for prefix in prefixes)
 
-    def read(line: bytes) -> Flow | None:
-        if plain and not any(mark in line for mark in marks):  # most of a journal is not worth reading
-            return None
-        try:
-            entry = _entry(line)
-            message, stamp = entry.get("MESSAGE"), entry.get("__REALTIME_TIMESTAMP")
-            if entry.get("_TRANSPORT") != "kernel" or not isinstance(message, str) or not isinstance(stamp, str):
+    def read(line: bytes) -> Line | None:
+        if not plain:
+            return _entry(line, marks)
+        start = line.find(_MESSAGE)
+        # without an escape, each quote begins or ends a text: none of these can be a part of one
+        if start >= 0 and b"\\" not in line and line.endswith((b'"}', b'"}\n')):
+            start += len(_MESSAGE)
+            if not line.startswith(marks, start) or _KERNEL not in line or (stamp := _stamp(line)) is None:
                 return None
-            if not (stamp.isascii() and stamp.isdecimal()):
-                return None
-            return parse(message, _EPOCH + timedelta(microseconds=int(stamp)), prefixes)
-        except (OverflowError, RecursionError, ValueError):
-            return None
+            return parse(line, int(stamp[1]), marks, start, line.index(b'"', start))
+        # most of a journal is not worth reading
+        return _entry(line, marks) if any(mark in line for mark in marks) else None
 
     return read
 
 
-def _entry(line: bytes) -> dict[str, Any]:
-    """Return the fields of an entry of the journal. Raises ValueError, and RecursionError as json does."""
-    text = line.decode()
-    parts = text.rstrip().split('"')
-    # without escapes each quote begins or ends a text: with nothing else between them, these are all the fields
-    if "\\" not in text and parts[0] == "{" and parts[-1] == "}" and len(parts) % 4 == 1:
-        colons, commas = set(parts[2::4]), set(parts[4:-1:4])
-        if colons == {":"} and commas <= {","}:
-            return dict(zip(parts[1::4], parts[3::4], strict=True))
-    entry = json.loads(text)
-    return entry if isinstance(entry, dict) else {}
+def _entry(line: bytes, marks: tuple[bytes, ...]) -> Line | None:
+    """Read an entry of the journal, however its JSON is written."""
+    try:
+        entry = json.loads(line)
+        message, stamp = entry["MESSAGE"], entry["__REALTIME_TIMESTAMP"]
+        if entry["_TRANSPORT"] != "kernel" or not _number(stamp):
+            return None
+        return parse(message.encode("ascii"), int(stamp), marks)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # other fields, or no JSON at all
+        return None
 
 
 def of_syslog(prefixes: tuple[str, ...], now: datetime) -> Read:
@@ -162,11 +176,11 @@ def of_dmesg(prefixes: tuple[str, ...], booted: datetime) -> Read:
     return _text(stamped, lambda stamp: _dmesg_time(stamp, booted), prefixes)
 
 
-def flows(lines: Iterable[bytes], read: Read) -> Iterator[Flow]:
-    """Yield the flows that lines tell of."""
+def lines_of(lines: Iterable[bytes], read: Read) -> Iterator[Line]:
+    """Yield what lines tell of flows."""
     for line in lines:
-        if len(line) <= 4 * LONGEST and (flow := read(line)) is not None:
-            yield flow
+        if len(line) <= 4 * LONGEST and (found := read(line)) is not None:
+            yield found
 
 
 def _either(prefixes: tuple[str, ...]) -> bytes:
@@ -178,11 +192,13 @@ def _text(
     time: Callable[[bytes], datetime | None],
     prefixes: tuple[str, ...],
 ) -> Read:
-    def read(line: bytes) -> Flow | None:
+    marks = tuple(prefix.encode() for prefix in prefixes)
+
+    def read(line: bytes) -> Line | None:
         found = stamped(line)
-        if found is None or not line.isascii() or (at := time(found[1])) is None:
+        if found is None or (at := time(found[1])) is None:
             return None
-        return parse(line[found.end() :].decode("ascii").rstrip("\r\n"), at, prefixes)
+        return parse(line.rstrip(b"\r\n"), (at - _EPOCH) // _MICROSECOND, marks, found.end())
 
     return read
 

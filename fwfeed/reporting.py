@@ -21,10 +21,10 @@ from fwfeed.attribution import package
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
-from fwfeed.flow import Flow, Known, Sender, Sent
+from fwfeed.flow import Known, Sender
 from fwfeed.ledger import Ledger
 from fwfeed.ledger import path as ledger_path
-from fwfeed.ledger.importing import AGAIN, import_flows, once
+from fwfeed.ledger.importing import AGAIN, import_lines
 from fwfeed.model import Candidate, Generation
 from fwfeed.prefixes import Family, Ranges, cover, find, format_prefix, merge, parse_address
 from fwfeed.preview import Preview
@@ -54,12 +54,8 @@ def import_log(config: Config, *, now: datetime) -> int:
     with Ledger.open(ledger_path(Path(config.paths.state)), keep=config.watch.keep) as ledger:
         since = max(now - config.watch.keep, _read_until(ledger, now) or now - config.watch.keep)
         prefixes = (config.outbound.prefix, config.inbound.prefix)
-        news = (
-            (Sent(flow=flow, sender=_unnamed(flow)), flow.at.isoformat())
-            for flow in once(kernlog.of_this_host(prefixes, since=since - AGAIN, now=now))
-            if since < flow.at <= now - _SETTLED
-        )
-        return import_flows(ledger, news, _JOURNAL)
+        lines = kernlog.of_this_host(prefixes, since=since - AGAIN, now=now)
+        return import_lines(ledger, lines, _JOURNAL, _unnamed, since=since, until=now - _SETTLED)
 
 
 def _read_until(ledger: Ledger, now: datetime) -> datetime | None:
@@ -74,18 +70,14 @@ def _read_until(ledger: Ledger, now: datetime) -> datetime | None:
     return None if newest is None else newest + timedelta(milliseconds=1)  # it is kept without what is less
 
 
-def _unnamed(flow: Flow) -> Sender:
-    if flow.uid is None:
-        return Sender(known=Known.NOT)
-    return Sender(known=Known.USER, user=_user(flow.uid))
-
-
 @lru_cache(maxsize=4096)
-def _user(uid: int) -> str:
+def _unnamed(uid: int | None) -> Sender:
+    if uid is None:
+        return Sender(known=Known.NOT)
     try:
-        return pwd.getpwuid(uid).pw_name
+        return Sender(known=Known.USER, user=pwd.getpwuid(uid).pw_name)
     except KeyError:
-        return str(uid)
+        return Sender(known=Known.USER, user=str(uid))
 
 
 def report(config: Config, *, now: datetime, since: timedelta, names: bool = False) -> Traffic:

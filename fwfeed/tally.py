@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from fwfeed.flow import Direction, Known, Sent
+from fwfeed.flow import Direction, Kind, Known, Sender
 
 HOUR = 3_600_000
 """Milliseconds of an hour: moments are kept as milliseconds since 1970."""
@@ -76,47 +76,57 @@ class Sum:
         self.command = command
         self.suspects = suspects
 
+    def add(self, other: Sum) -> None:
+        """Count what another one has counted."""
+        self.count += other.count
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
 
-_Row = tuple[str, bool, str, int | None, str, str, Known, str]
 
-
-def fold(flows: Iterable[Sent]) -> dict[Key, Sum]:
-    """Count flows that are alike."""
-    sums: dict[tuple[int, str, int, str, Direction, str, _Row], Sum] = {}
-    for sent in flows:
-        flow, sender = sent.flow, sent.sender
-        moment = int(flow.at.timestamp() * 1000)
-        direction = flow.direction
-        port = flow.destination_port
-        # a plain tuple, as it is hashed and compared as a Key is, and made in a third of the time
-        key = (
-            moment // HOUR,
-            flow.source if direction is Direction.IN else flow.destination,
-            NO_PORT if port is None else port,
-            flow.protocol,
-            direction,
-            flow.source if direction is Direction.FORWARDED else "",
-            (
-                sender.executable,
-                sender.deleted,
-                sender.unit,
-                flow.uid,
-                sender.user,
-                sender.container,
-                sender.known,
-                sender.package,
-            ),
-        )
-        found = sums.get(key)
-        if found is None:
-            found = sums[key] = Sum(moment, sender.command, ", ".join(sender.suspects))
+def fold(flows: Iterable[tuple[int, Kind, Sender]]) -> dict[Key, Sum]:
+    """Count flows that are alike, each given with its moment."""
+    # by what is the same object first, which is soon told: of a long log it is most
+    alike: dict[tuple[int, int, int], tuple[Kind, Sender, Sum]] = {}
+    for moment, kind, sender in flows:
+        same = moment // HOUR, id(kind), id(sender)
+        row = alike.get(same)
+        if row is None:
+            row = alike[same] = kind, sender, Sum(moment, sender.command, ", ".join(sender.suspects))
+        found = row[2]
         found.count += 1
         if moment < found.first:
             found.first = moment
         elif moment > found.last:
             found.last = moment
-    programs = {row: Program(*row) for row in {key[6] for key in sums}}
-    return {Key(*key[:6], programs[key[6]]): found for key, found in sums.items()}
+    sums: dict[Key, Sum] = {}
+    for (hour, _kind, _sender), (kind, sender, each) in alike.items():
+        key = _key(hour, kind, sender)
+        if key in sums:
+            sums[key].add(each)
+        else:
+            sums[key] = each
+    return sums
+
+
+def _key(hour: int, kind: Kind, sender: Sender) -> Key:
+    return Key(
+        hour,
+        kind.source if kind.direction is Direction.IN else kind.destination,
+        NO_PORT if kind.destination_port is None else kind.destination_port,
+        kind.protocol,
+        kind.direction,
+        kind.source if kind.direction is Direction.FORWARDED else "",
+        Program(
+            sender.executable,
+            sender.deleted,
+            sender.unit,
+            kind.uid,
+            sender.user,
+            sender.container,
+            sender.known,
+            sender.package,
+        ),
+    )
 
 
 def milliseconds(moment: datetime) -> int:

@@ -126,11 +126,19 @@ class Ledger:
         self,
         flows: Sequence[Sent],
         *,
+        watched: tuple[datetime, datetime] | None = None,
+    ) -> None:
+        """Count flows, and keep since when all was seen: all of it, or nothing."""
+        self.count(fold((milliseconds(each.flow.at), each.flow, each.sender) for each in flows), watched=watched)
+
+    def count(
+        self,
+        sums: Mapping[Key, Sum],
+        *,
         cursors: Mapping[str, str] | None = None,
         watched: tuple[datetime, datetime] | None = None,
     ) -> None:
-        """Count flows, and keep how far their sources were read, or since when all was seen: all of it, or nothing."""
-        sums = fold(flows)
+        """Add what was counted, and keep how far its sources were read, or since when all was seen: all, or nothing."""
         with self._writing():
             self._put(sums)
             for name, position in (cursors or {}).items():
@@ -154,10 +162,6 @@ class Ledger:
         with explained(self.file):
             row = self._connection.execute("SELECT position FROM cursor WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
-
-    def set_cursor(self, name: str, position: str) -> None:
-        """Keep how far a source was read, where there was nothing to count."""
-        self.record((), cursors={name: position})
 
     def lost(self, count: int, now: datetime) -> None:
         """Count events that never came: somebody was too slow, or a limit was reached."""
@@ -248,22 +252,9 @@ class Ledger:
         self._programs.make_room({key.program for key in sums})
         rows: dict[int, list[tuple[object, ...]]] = {}
         for key, each in sums.items():
-            rows.setdefault(key.hour, []).append(
-                (
-                    key.hour,
-                    cut(key.foreign),
-                    key.port,
-                    cut(key.protocol),
-                    key.direction.value,
-                    cut(key.origin),
-                    self._programs.number(key.program),
-                    cut(each.command),
-                    cut(each.suspects),
-                    each.count,
-                    each.first,
-                    each.last,
-                )
-            )
+            alike = key.hour, cut(key.foreign), key.port, cut(key.protocol), key.direction.value, cut(key.origin)
+            counted = cut(each.command), cut(each.suspects), each.count, each.first, each.last
+            rows.setdefault(key.hour, []).append((*alike, self._programs.number(key.program), *counted))
         for hour, added in rows.items():
             self._connection.executemany(PUT, self._within_bounds(hour, added))
 

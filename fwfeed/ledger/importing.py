@@ -3,53 +3,71 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from fwfeed.flow import Direction, Flow, Sent
+from fwfeed.flow import Direction, Sender
 from fwfeed.ledger import Ledger
-from fwfeed.prefixes import find, merge
-from fwfeed.tally import milliseconds
+from fwfeed.logline import Line
+from fwfeed.prefixes import Ranges, find, merge
+from fwfeed.tally import fold
 
 AGAIN = timedelta(seconds=65)
 """The longest that Linux waits between two of its first six tries to connect."""
 
 _SEEN = 16_384
 _BATCH = 25_000  # several hours of a busy host: an hour that is cut in two is written twice
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
-def once(flows: Iterable[Flow]) -> Iterator[Flow]:
-    """Yield each connection once: unanswered, each packet of it is new to the kernel, and so in the log again."""
-    seen: OrderedDict[tuple[str, str, int | None, str, int | None], datetime] = OrderedDict()
-    for flow in flows:
-        if flow.source_port is None:  # nothing tells one from another
-            yield flow
-            continue
-        ends = (flow.protocol, flow.source, flow.source_port, flow.destination, flow.destination_port)
-        last = seen.pop(ends, None)
-        seen[ends] = flow.at
-        if len(seen) > _SEEN:
-            seen.popitem(last=False)
-        if last is None or abs(flow.at - last) >= AGAIN:
-            yield flow
+def import_lines(
+    ledger: Ledger,
+    lines: Iterable[Line],
+    name: str,
+    sender: Callable[[int | None], Sender],
+    *,
+    since: datetime,
+    until: datetime,
+) -> int:
+    """Count what a log tells of the time behind `since`, to `until`; return how many flows that were.
 
-
-def import_flows(ledger: Ledger, flows: Iterable[tuple[Sent, str]], name: str) -> int:
-    """Count what a log tells, each flow with the position behind it; return how many there were.
-
-    What was watched as it happened is counted already, but nobody watches what comes in. After it was
-    cut off, the next import goes on at `cursor(name)`.
+    `sender` says who it is of whom the kernel gives a number or none. What was watched as it happened is counted
+    already, but nobody watches what comes in. `cursor(name)` is how far it is, where the next import goes on.
     """
     spans = merge(ledger.spans())
     number = 0
-    stream = iter(flows)
+    first, last = ((each - _EPOCH) // _MICROSECOND for each in (since, until))
+    stream = (line for line in once(lines) if first < line[0] <= last)
     while batch := list(islice(stream, _BATCH)):
-        news = [
-            sent
-            for sent, _position in batch
-            if sent.flow.direction is Direction.IN or find(spans, milliseconds(sent.flow.at)) is None
-        ]
-        ledger.record(news, cursors={name: batch[-1][1]})
+        news = list(_not_watched(batch, spans)) if spans else batch
+        position = (_EPOCH + batch[-1][0] * _MICROSECOND).isoformat()
+        sums = fold((at // 1000, kind, sender(kind.uid)) for at, _port, kind in news)
+        ledger.count(sums, cursors={name: position})
         number += len(news)
     return number
+
+
+def once(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield each connection once: unanswered, each packet of it is new to the kernel, and so in the log again."""
+    seen: OrderedDict[tuple[int, str, str, str, int | None], int] = OrderedDict()
+    again = AGAIN // _MICROSECOND
+    for line in lines:
+        at, port, kind = line
+        if port is None:  # nothing tells one from another
+            yield line
+            continue
+        ends = port, kind.destination, kind.source, kind.protocol, kind.destination_port
+        last = seen.pop(ends, None)
+        seen[ends] = at
+        if len(seen) > _SEEN:
+            seen.popitem(last=False)
+        if last is None or abs(at - last) >= again:
+            yield line
+
+
+def _not_watched(lines: Iterable[Line], spans: Ranges) -> Iterator[Line]:
+    for line in lines:
+        if line[2].direction is Direction.IN or find(spans, line[0] // 1000) is None:
+            yield line

@@ -19,7 +19,7 @@ from typing import Any
 from fwfeed import candidate, config, delegated, feeds, fetch, logline, netlink, nflog
 from fwfeed.errors import ConfigError, FwfeedError, ParseError
 from fwfeed.feeds import Feed, Format
-from fwfeed.flow import Flow
+from fwfeed.flow import Kind
 from fwfeed.model import Listed, Listing, Snapshot
 from fwfeed.prefixes import Family, Range, format_address, parse_address
 from tests.unit import builders
@@ -196,32 +196,36 @@ def _seed_checksum() -> Iterable[bytes]:
 
 def _attempt_logline(raw: bytes) -> None:
     prefixes = ("OUTBOUND_FOREIGN ", "INBOUND_FOREIGN ")
+    marks = tuple(prefix.encode() for prefix in prefixes)
     at = datetime(2026, 7, 1, tzinfo=UTC)
     readers = (
         logline.of_journal(prefixes),
         logline.of_syslog(prefixes, at),
         logline.of_dmesg(prefixes, at),
-        lambda line: logline.parse(prefixes[0] + line.decode(errors="replace"), at, prefixes),
+        lambda line: logline.parse(marks[0] + line, 1_782_864_000_000_000, marks),
     )
     for reader in readers:
-        for flow in logline.flows(raw.split(b"\n"), reader):
-            _check_flow(flow)
-            assert flow.prefix in prefixes
+        for moment, port, kind in logline.lines_of(raw.split(b"\n"), reader):
+            assert moment // 10**16 in {0, -1}
+            assert port is None or 0 <= port <= 65535
+            _check_flow(kind)
+            assert kind.prefix in prefixes
 
 
 def _attempt_nflog(raw: bytes) -> None:
     for body in (raw, *(body for _kind, _sequence, body in netlink.messages(raw))):
         if (packet := nflog.parse(body, 1_795_593_000.5)) is not None:
             _check_flow(packet.flow)
+            assert packet.flow.source_port is None or 0 <= packet.flow.source_port <= 65535
 
 
-def _check_flow(flow: Flow) -> None:
+def _check_flow(flow: Kind) -> None:
     for address in (flow.source, flow.destination):
         assert format_address(parse_address(address, flow.family), flow.family) == address, "not canonical"
     for text in (flow.protocol, flow.interface, flow.prefix):
         assert text.isprintable()
     assert flow.uid is None or 0 <= flow.uid < (1 << 32) - 1
-    assert all(port is None or 0 <= port <= 65535 for port in (flow.source_port, flow.destination_port))
+    assert flow.destination_port is None or 0 <= flow.destination_port <= 65535
 
 
 def _seed_nflog() -> Iterable[bytes]:

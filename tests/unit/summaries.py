@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta
 
 from fwfeed.flow import Direction, Sent
 from fwfeed.model import Source
-from fwfeed.tally import HOUR, Tally, fold, moment
+from fwfeed.tally import HOUR, Tally, moment
 from fwfeed.traffic import Gathered, Lore, Place, Traffic, gather, summarize
-from tests.unit.flows import NOW
+from tests.unit.flows import NOW, counted
 
 CODES = (("US", "arin"), ("DE", "ripencc"), ("KR", "apnic"), ("??", ""))
 
@@ -31,7 +31,7 @@ def tallies(flows: Sequence[Sent]) -> list[Tally]:
             moment(each.first),
             moment(each.last),
         )
-        for key, each in fold(flows).items()
+        for key, each in counted(flows).items()
     ]
 
 

@@ -14,7 +14,8 @@ from fwfeed.config import Config
 from fwfeed.config.schema import PathsConfig
 from fwfeed.flow import Flow
 from fwfeed.ledger import Ledger, path
-from tests.unit.flows import NOW, flow
+from fwfeed.logline import Line
+from tests.unit.flows import NOW, flow, logged
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def config(tmp_path: Path) -> Config:
 def journal(monkeypatch: pytest.MonkeyPatch, flows: Sequence[Flow]) -> None:
     """Have the journal hold these."""
 
-    def of_this_host(_prefixes: object, *, since: datetime, now: datetime) -> Iterator[Flow]:
-        return (each for each in flows if each.at >= since)
+    def of_this_host(_prefixes: object, *, since: datetime, now: datetime) -> Iterator[Line]:
+        return (logged(each) for each in flows if each.at >= since)
 
     monkeypatch.setattr("fwfeed.kernlog.of_this_host", of_this_host)
 
@@ -53,7 +54,7 @@ def test_nonsense_for_a_position_hides_nothing_and_counts_nothing_twice(
     journal(monkeypatch, hourly((5, 4, 3)))
     reporting.import_log(config, now=NOW)
     with Ledger.open(path(Path(config.paths.state))) as ledger:
-        ledger.set_cursor("journal", position)
+        ledger.count({}, cursors={"journal": position})
     journal(monkeypatch, hourly((5, 4, 3, 2)))
     assert reporting.import_log(config, now=NOW) == 1
     assert reporting.import_log(config, now=NOW) == 0

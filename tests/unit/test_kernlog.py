@@ -37,7 +37,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def logged() -> list[str]:
-    return [flow.destination for flow in of_this_host(("OUTBOUND_FOREIGN ",), since=SINCE, now=NOW)]
+    return [kind.destination for _at, _port, kind in of_this_host(("OUTBOUND_FOREIGN ",), since=SINCE, now=NOW)]
 
 
 def test_the_journal_is_read_where_there_is_one_and_else_what_there_is(host: Path) -> None:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fwfeed.errors import FwfeedError
-from fwfeed.flow import Direction, Known, Sender, Sent
+from fwfeed.flow import Direction, Flow, Kind, Known, Sender, Sent
 from fwfeed.ledger import Ledger
-from fwfeed.ledger.importing import import_flows
-from fwfeed.tally import NOBODY, Tally, milliseconds
+from fwfeed.ledger.importing import import_lines
+from fwfeed.logline import Line
+from fwfeed.tally import NOBODY, Sum, Tally, fold, milliseconds
 from tests.unit.builders import CHECKOUT
-from tests.unit.flows import NOW, sender, sent, week
+from tests.unit.flows import NOW, counted, flow, flow_of, logged, sender, sent, week
 
 LONG_AGO = NOW - timedelta(days=4000)
 
@@ -146,45 +148,84 @@ def test_it_counts_as_one_who_counts_on_fingers(batches: list[list[Sent]]) -> No
     }
 
 
+def imported(ledger: Ledger, log: Iterable[Line]) -> int:
+    """Import what is new of a log."""
+    position = ledger.cursor("journal")
+    since = datetime(1970, 1, 1, tzinfo=UTC) if position is None else datetime.fromisoformat(position)
+    return import_lines(ledger, log, "journal", lambda _uid: sender(), since=since, until=NOW)
+
+
 def test_a_log_that_is_imported_twice_is_counted_once(file: Path) -> None:
-    log = [(sent(at=NOW - timedelta(minutes=minute)), f"s={minute:03}") for minute in range(300, 0, -1)]
-
-    def behind(position: str | None) -> list[tuple[Sent, str]]:
-        return log if position is None else log[[each for _sent, each in log].index(position) + 1 :]
-
+    log = [logged(flow(at=NOW - timedelta(minutes=minute), source_port=minute)) for minute in range(300, 0, -1)]
     with opened(file) as ledger:
-        assert import_flows(ledger, behind(ledger.cursor("journal")), "journal") == 300
+        assert imported(ledger, log) == 300
     with opened(file) as ledger:
-        assert ledger.cursor("journal") == "s=001"
+        assert ledger.cursor("journal") == (NOW - timedelta(minutes=1)).isoformat()
         assert ledger.cursor("other") is None
-        assert import_flows(ledger, behind(ledger.cursor("journal")), "journal") == 0
+        assert imported(ledger, log) == 0
         assert sum(row.number for row in rows(ledger)) == 300
 
 
 def test_an_import_that_is_cut_off_goes_on_where_it_was(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fwfeed.ledger.importing._BATCH", 10)
-    log = [(sent(at=NOW - timedelta(minutes=100 - at)), str(at)) for at in range(100)]
+    log = [logged(flow(at=NOW - timedelta(minutes=100 - at), source_port=at)) for at in range(100)]
 
-    def breaking() -> object:
+    def breaking() -> Iterator[Line]:
         yield from log[:37]
         raise KeyboardInterrupt
 
     with opened(file) as ledger:
         with pytest.raises(KeyboardInterrupt):
-            import_flows(ledger, breaking(), "journal")  # type: ignore[arg-type]
-        position = ledger.cursor("journal")
-        assert position == "29"
+            imported(ledger, breaking())
+        assert ledger.cursor("journal") == (NOW - timedelta(minutes=100 - 29)).isoformat()
         assert sum(row.number for row in rows(ledger)) == 30
-        import_flows(ledger, log[int(position) + 1 :], "journal")
+        assert imported(ledger, log) == 70
         assert sum(row.number for row in rows(ledger)) == 100
+
+
+LOGGED = st.builds(
+    lambda end, minutes, uid, port, direction: logged(
+        flow(
+            destination=f"203.0.113.{end}",
+            source=f"198.51.100.{end}",
+            at=NOW - timedelta(minutes=minutes),
+            uid=uid,
+            source_port=port,
+            direction=direction,
+        )
+    ),
+    st.integers(0, 2),
+    st.integers(0, 200),
+    st.sampled_from([None, 48]),
+    st.integers(1, 60000),
+    st.sampled_from(list(Direction)),
+)
+
+
+@given(st.lists(LOGGED, max_size=40))
+def test_lines_that_share_what_they_have_in_common_count_as_those_that_do_not(lines: list[Line]) -> None:
+    shared: dict[Kind, Kind] = {}
+    senders = {None: sender(), 48: sender("/usr/sbin/httpd")}
+
+    def kept(each: Flow) -> Kind:
+        kind = Kind(**{field.name: getattr(each, field.name) for field in fields(Kind)})
+        return shared.setdefault(kind, kind)
+
+    apart = fold((at // 1000, kind, replace(senders[kind.uid])) for at, _port, kind in lines)
+    together = fold((at // 1000, kept(flow_of(line)), senders[line[2].uid]) for line in lines for at in line[:1])
+    assert set(apart) == set(together)
+    for key, each in apart.items():
+        assert [getattr(each, name) for name in Sum.__slots__] == [
+            getattr(together[key], name) for name in Sum.__slots__
+        ]
 
 
 def test_what_was_watched_is_not_counted_again_from_the_log(file: Path) -> None:
     with opened(file) as ledger:
         ledger.watched(NOW - timedelta(minutes=30), NOW - timedelta(minutes=20))
         ledger.watched(NOW - timedelta(minutes=30), NOW - timedelta(minutes=10))
-        log = [(sent(at=NOW - timedelta(minutes=minute)), str(minute)) for minute in range(40, 0, -1)]
-        assert import_flows(ledger, log, "journal") == 40 - 21
+        log = [logged(flow(at=NOW - timedelta(minutes=minute), source_port=minute)) for minute in range(40, 0, -1)]
+        assert imported(ledger, log) == 40 - 21
 
 
 def test_what_was_seen_and_since_when_are_kept_together_or_not_at_all(file: Path) -> None:
@@ -202,8 +243,9 @@ def test_what_came_in_while_it_was_watched_is_counted_from_the_log(file: Path) -
     with opened(file) as ledger:
         ledger.watched(NOW - timedelta(minutes=30), NOW)
         at = NOW - timedelta(minutes=20)
-        log = [(sent(at=at, direction=direction, source="203.0.113.9"), "1") for direction in Direction]
-        assert import_flows(ledger, log, "journal") == 1
+        values = [{"direction": direction, "source_port": port} for port, direction in enumerate(Direction)]
+        log = [logged(flow(at=at, source="203.0.113.9", **each)) for each in values]
+        assert imported(ledger, log) == 1
         assert [row.direction for row in rows(ledger)] == [Direction.IN]
 
 
@@ -227,13 +269,13 @@ def test_only_the_hours_asked_for_are_selected(file: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from tests.unit.flows import NOW, sent
+from tests.unit.flows import NOW, counted, sent
 from datetime import timedelta
 from fwfeed.ledger import Ledger
 with Ledger.open(Path(sys.argv[1]), keep=timedelta(days=40000)) as ledger:
     for number in range(100000):
-        ledger.record([sent(destination=f"203.0.113.{number % 250}", at=NOW - timedelta(hours=at)) for at in range(50)],
-            cursors={"number": str(number)})
+        flows = [sent(destination=f"203.0.113.{number % 250}", at=NOW - timedelta(hours=at)) for at in range(50)]
+        ledger.count(counted(flows), cursors={"number": str(number)})
         print(number, flush=True)
 """
 
@@ -263,7 +305,7 @@ def test_what_was_committed_outlives_kill_9_in_mid_write(milliseconds: int, file
 def test_whoever_fails_in_mid_record_leaves_nothing(file: Path) -> None:
     with opened(file) as ledger:
         with pytest.raises(FwfeedError):
-            ledger.record([sent()], cursors={"journal": object()})  # type: ignore[dict-item]
+            ledger.count(counted([sent()]), cursors={"journal": object()})  # type: ignore[dict-item]
         assert rows(ledger) == []
         ledger.record([sent()])
         assert len(rows(ledger)) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Flow
 from fwfeed.kernlog import of_a_file, of_an_export
-from fwfeed.logline import LONGEST, flows, of_dmesg, of_journal, of_syslog, parse
+from fwfeed.logline import LONGEST, Read, lines_of, of_dmesg, of_journal, of_syslog, parse
 from fwfeed.prefixes import Family, parse_address
 from tests.fuzz.targets import TARGETS
 from tests.unit.builders import CHECKOUT
+from tests.unit.flows import flow_of
 
 OUT, INTO = "OUTBOUND_FOREIGN ", "INBOUND_FOREIGN "
 PREFIXES = (OUT, INTO)
@@ -52,7 +53,8 @@ FLOW = Flow(
 
 
 def read(message: str) -> Flow | None:
-    return parse(message, AT, PREFIXES)
+    line = parse(message.encode(), int(AT.timestamp() * 1_000_000), tuple(each.encode() for each in PREFIXES))
+    return line and flow_of(line)
 
 
 def known(message: str) -> Flow:
@@ -209,14 +211,21 @@ def entry(**changed: Any) -> bytes:
     return json.dumps(fields | changed, separators=(",", ":")).encode()
 
 
-JOURNAL = of_journal(PREFIXES)
+READERS = {"journal": of_journal(PREFIXES), "odd": of_journal((*PREFIXES, 'with a "quote" '))}
+
+
+def journal(line: bytes) -> Flow | None:
+    """Read it as it is read where prefixes are plain, and where they are not: to the same end."""
+    found, other = (read(line) for read in READERS.values())
+    assert found == other
+    return found and flow_of(found)
 
 
 def test_an_entry_of_the_kernels_is_read() -> None:
-    assert JOURNAL(entry()) == FLOW
-    assert JOURNAL(entry() + b"\n") == FLOW
-    assert JOURNAL(json.dumps(json.loads(entry()), indent=1).replace("\n", "").encode()) == FLOW
-    assert JOURNAL(entry(SYSLOG_IDENTIFIER="ker\\nel", PRIORITY=None, OTHER=[1, 2])) == FLOW
+    assert journal(entry()) == FLOW
+    assert journal(entry() + b"\n") == FLOW
+    assert journal(json.dumps(json.loads(entry()), indent=1).replace("\n", "").encode()) == FLOW
+    assert journal(entry(SYSLOG_IDENTIFIER="ker\\nel", PRIORITY=None, OTHER=[1, 2])) == FLOW
 
 
 @pytest.mark.parametrize(
@@ -249,7 +258,7 @@ def test_an_entry_of_the_kernels_is_read() -> None:
     ],
 )
 def test_what_others_write_into_the_journal_is_no_flow(line: bytes) -> None:
-    assert JOURNAL(line) is None
+    assert journal(line) is None
 
 
 @pytest.mark.parametrize("kind", range(130, 140))
@@ -263,7 +272,7 @@ def test_how_neighbours_find_each_other_is_no_flow(kind: int) -> None:
 
 
 def test_a_journal_as_it_was_exported() -> None:
-    found = list(of_an_export(CHECKOUT / "tests/data/flows/journal.json", PREFIXES))
+    found = [flow_of(line) for line in of_an_export(CHECKOUT / "tests/data/flows/journal.json", PREFIXES)]
     assert [(flow.protocol, flow.destination, flow.destination_port, str(flow.direction)) for flow in found] == [
         ("TCP", "203.0.113.3", 25, "out"),
         ("TCP", "192.0.2.2", 8443, "forwarded"),
@@ -305,8 +314,8 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_stamps_of_syslog(tokyo: None, stamp: str, at: datetime | None) -> None:
     line = of_syslog(PREFIXES, AT)
     for between in ("host kernel: ", "host kernel: [12345.678901] ", "host kernel: [    5.678901]"):
-        flow = line(f"{stamp} {between}{TCP}\n".encode())
-        assert (flow and flow.at) == at
+        found = line(f"{stamp} {between}{TCP}\n".encode())
+        assert (found and flow_of(found).at) == at
 
 
 @pytest.mark.parametrize(
@@ -343,8 +352,8 @@ def test_what_others_write_to_syslog_is_no_flow(line: str) -> None:
     ],
 )
 def test_the_stamps_of_dmesg(tokyo: None, stamp: str, at: datetime | None) -> None:
-    flow = of_dmesg(PREFIXES, AT)(f"{stamp} {TCP}".encode())
-    assert (flow and flow.at) == at
+    found = of_dmesg(PREFIXES, AT)(f"{stamp} {TCP}".encode())
+    assert (found and flow_of(found).at) == at
 
 
 def test_a_file_of_every_horror(tmp_path: Path) -> None:
@@ -373,10 +382,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 @given(st.binary())
 def test_no_bytes_are_an_error(raw: bytes) -> None:
-    readers: list[Callable[[bytes], Flow | None]] = [JOURNAL, of_syslog(PREFIXES, AT), of_dmesg(PREFIXES, AT)]
+    readers: list[Read] = [*READERS.values(), of_syslog(PREFIXES, AT), of_dmesg(PREFIXES, AT)]
     for reader in readers:
         for line in (raw, OUT.encode() + raw, entry() + raw, b"[ 1.000000] " + TCP.encode() + raw):
-            list(flows([line], reader))
+            list(lines_of([line], reader))
 
 
 @pytest.mark.parametrize("name", ["logline", "nflog"])
