@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -51,7 +50,8 @@ def import_lines(
 
 def once(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield each connection once: unanswered, each packet of it is new to the kernel, and so in the log again."""
-    seen: OrderedDict[tuple[int, str, str, str, int | None], int] = OrderedDict()
+    seen: dict[tuple[int, str, str, str, int | None], int] = {}
+    before = seen
     again = AGAIN // _MICROSECOND
     for line in lines:
         at, port, kind = line
@@ -59,10 +59,12 @@ def once(lines: Iterable[Line]) -> Iterator[Line]:
             yield line
             continue
         ends = port, kind.destination, kind.source, kind.protocol, kind.destination_port
-        last = seen.pop(ends, None)
+        last = seen.get(ends)
+        if last is None:
+            last = before.get(ends)
+            if len(seen) >= _SEEN:
+                before, seen = seen, {}
         seen[ends] = at
-        if len(seen) > _SEEN:
-            seen.popitem(last=False)
         if last is None or abs(at - last) >= again:
             yield line
 

@@ -30,7 +30,7 @@ _USERS = (0, 48, 994, 995)
 
 
 def write(file: Path) -> None:
-    """Write a week's lines as `journalctl -o json` does: a thousand addresses, few of them often, and four users."""
+    """Write a week's lines as `journalctl -o json` does: four users, each with 250 addresses, few of them often."""
     rng = random.Random(3)
     addresses = [f"203.0.113.{end}" for end in range(250)] + [f"198.51.100.{end}" for end in range(250)]
     addresses += [ip_address(f"2001:db8:{end:x}::1").exploded for end in range(500)]
@@ -38,14 +38,14 @@ def write(file: Path) -> None:
     rng.shuffle(addresses)
     weights = [0.3 + 30 / (rank + 1) for rank in range(len(addresses))]
     step, begin = _WEEK / LINES, NOW - _WEEK
+    users = {address: _USERS[rank % 4] for rank, address in enumerate(addresses)}
     with file.open("w") as out:
         for number, address in enumerate(rng.choices(addresses, weights, k=LINES)):
             port = 32768 + number % 28000
             header = f"SRC=192.0.2.1 DST={address} LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID={number % 65536} DF"
             if ":" in address:
                 header = f"SRC={source} DST={address} LEN=80 TC=0 HOPLIMIT=64 FLOWLBL={port}"
-            user = _USERS[number % 7 % 4]
-            tail = f"PROTO=TCP SPT={port} DPT=443 WINDOW=64240 RES=0x00 SYN URGP=0 UID={user} GID={user} "
+            tail = f"PROTO=TCP SPT={port} DPT=443 WINDOW=64240 RES=0x00 SYN URGP=0 UID={users[address]} GID=100 "
             at = f"{(begin + step * number).timestamp() * 1e6:.0f}"
             entry = {
                 "__CURSOR": f"s=0639;i={number:x};b=a99a;m=1c2f;t=61f;x=6f5a",
