@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
+from fwfeed.attribution.processes import read
+
 _SOCKET = "socket:["
 _RECENT = 32
 _HOLDERS = 512
@@ -35,6 +37,7 @@ class Holders:
         self._missed: OrderedDict[int, float] = OrderedDict()
         self._pids: set[int] = set()
         self._last = 0
+        self._newest_first = False
 
     def of(self, inode: int, uid: int, there: Callable[[], bool] = lambda: True) -> int | None:
         """Return the PID of a process that holds the socket, None where none does.
@@ -60,6 +63,7 @@ class Holders:
         deadline = time.monotonic() + _SEARCH_SECONDS
         seen: set[int] = set()
         unread: list[int] = []
+        last = self._last
         for pids in self._likely(uid, there):
             for pid in pids:
                 if pid in seen:
@@ -67,6 +71,7 @@ class Holders:
                 seen.add(pid)
                 path, whole = self._link_in(pid, link, _LINKS, deadline)
                 if path is not None:
+                    self._newest_first = pid > last
                     return pid, path
                 if time.monotonic() > deadline:
                     return None
@@ -93,9 +98,13 @@ class Holders:
         return found
 
     def _likely(self, uid: int, there: Callable[[], bool]) -> Iterator[Iterable[int]]:
+        begun = self._begun() if self._newest_first else None
+        if begun is not None:  # as where a script connects by a process each time
+            yield begun
         holders = list(reversed(self._holders))
         yield holders[:_RECENT]
-        yield self._begun()
+        if begun is None:
+            yield self._begun()
         yield holders[_RECENT:]
         if not there():
             return
@@ -107,9 +116,8 @@ class Holders:
     def _begun(self) -> list[int]:
         """Return the PIDs given out since the last search, the newest first; none where they are too many."""
         try:
-            with open(f"{self._proc}/loadavg", "rb") as file:  # noqa: PTH123 - in the hot path
-                last = int(file.read(128).split()[4])
-        except (OSError, ValueError, IndexError):
+            last = int(read(f"{self._proc}/loadavg", 128).split()[4])
+        except (ValueError, IndexError):
             return []
         # a process opens its first socket a while after it began
         first, self._last = max(self._last - _BEGUN_BEFORE, last - _BEGUN_AT_MOST), last

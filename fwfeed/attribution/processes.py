@@ -171,16 +171,21 @@ class Processes:
             return None
 
     def _read(self, pid: int, name: str, most: int) -> bytes:
-        try:
-            descriptor = os.open(f"{self._proc}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return b""
-        try:
-            return os.read(descriptor, most)
-        except OSError:
-            return b""
-        finally:
-            os.close(descriptor)
+        return read(f"{self._proc}/{pid}/{name}", most)
+
+
+def read(path: str, most: int) -> bytes:
+    """Return how a file of the kernel's begins, nothing where it cannot be read: faster than a Path does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, most)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 def _shown(path: str) -> str:

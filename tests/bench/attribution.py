@@ -84,7 +84,8 @@ def main() -> int:
 def _measure(name: str, fresh: int, rate: float, seconds: float, lives: float, nice: int) -> None:
     with place() as at, tempfile.TemporaryDirectory() as folder:
         sink = at.start("peer", sys.executable, "-c", _SINK)
-        output = Path(folder) / "watch.json"
+        output, script = Path(folder) / "watch.json", Path(folder) / "connects"
+        script.write_text(_SOURCE)
         with output.open("wb") as file, (Path(folder) / "said").open("wb") as said:
             watch = at.watch(file, said)
             os.setpriority(os.PRIO_PROCESS, watch.pid, nice)
@@ -93,8 +94,7 @@ def _measure(name: str, fresh: int, rate: float, seconds: float, lives: float, n
             source = at.start(
                 "host",
                 sys.executable,
-                "-c",
-                _SOURCE,
+                str(script),
                 str(rate),
                 str(seconds),
                 str(lives),
@@ -142,8 +142,8 @@ def _named(flow: dict[str, object]) -> float:
 
 
 def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds a process has run; the ticks of /proc/PID/stat are too coarse for so few."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 if __name__ == "__main__":

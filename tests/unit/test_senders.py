@@ -105,6 +105,24 @@ def test_one_with_many_links_does_not_hide_another(
     assert len(reads) < 50
 
 
+def test_while_each_has_a_process_of_its_own_the_newest_is_looked_at_first(tmp_path: Path, reads: list[str]) -> None:
+    found = Holders(str(tmp_path))
+    for pid in range(1000, 1010):  # each stays for a while
+        (tmp_path / "loadavg").write_text(f"0.0 0.0 0.0 1/1 {pid}\n")
+        links(tmp_path, pid, "/dev/null", f"socket:[{pid}]")
+        reads.clear()
+        assert found.of(pid, 0) == pid
+    assert all("/1009/" in path for path in reads)
+    links(tmp_path, 1010, "socket:[4711]", "/dev/null")
+    (tmp_path / "1009/fd/2").symlink_to("socket:[4712]")
+    assert found.of(4712, 0) == 1009
+    (tmp_path / "1009/fd/3").symlink_to("socket:[4713]")
+    (tmp_path / "loadavg").write_text("0.0 0.0 0.0 1/1 1010\n")
+    reads.clear()
+    assert found.of(4713, 0) == 1009  # one of those that stay: these go first again
+    assert all("/1009/" in path for path in reads)
+
+
 def test_the_many_links_of_one_are_read_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holders, "_LINKS", 2)
     links(tmp_path, 900, *["/dev/null"] * 100, SOCKET, *["/dev/null"] * 100)
