@@ -79,7 +79,10 @@ def established(proc: Path = Path("/proc")) -> tuple[list[Session], list[int]]:
             connected.setdefault(pid, set()).add(socket.local[1])
     # who listens and is connected at another port is no server but somebody's session, which listens for him (ssh -R)
     listening_at = [(socket.local[1], socket.pids) for socket in sockets if socket.listens]
-    ports = sorted({port for port, pids in listening_at if not any(connected.get(pid, set()) - {port} for pid in pids)})
+    own_ports = {port for port, pids in listening_at if not any(connected.get(pid, set()) - {port} for pid in pids)}
+    # where systemd starts an sshd for each connection (sshd.socket), it is systemd that listens
+    handed_over = {socket.local[1] for socket in sockets if not socket.listens} & set(_of_systemd(listening))
+    ports = sorted(own_ports | handed_over)
     found = [
         _session(socket.peer, socket.local[1])
         for socket in sockets
@@ -101,6 +104,14 @@ def _parse_ss(text: str) -> Iterator[_Socket]:
             address, _, port = fields[3].rpartition(":")
             peer = fields[4].rpartition(":")[0]
             yield _Socket(fields[0] == "LISTEN", (address, int(port)), peer, tuple(pids))
+
+
+def _of_systemd(listening: list[str]) -> Iterator[int]:
+    """Yield the ports on which systemd listens for others (systemd.socket(5))."""
+    for line in listening:
+        fields = line.split(maxsplit=5)
+        if len(fields) == 6 and '("systemd",pid=1,' in fields[5]:
+            yield int(fields[3].rpartition(":")[2])
 
 
 def _is_logged_in(socket: _Socket, proc: Path) -> bool:

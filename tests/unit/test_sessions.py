@@ -249,6 +249,19 @@ def test_a_port_that_a_session_listens_on_is_none_of_the_servers(
     assert told_by_ss(monkeypatch, tmp_path, *lines) == ([FOUND], [22])
 
 
+def test_where_systemd_listens_for_sshd_its_sessions_count_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = [
+        'LISTEN 0 4096 *:2222 *:* users:(("systemd",pid=1,fd=42))',
+        'LISTEN 0 4096 *:9090 *:* users:(("systemd",pid=1,fd=43))',
+        'ESTAB 0 0 192.0.2.1:2222 198.51.100.7:5 users:(("sshd",pid=7002,fd=4))',
+        'ESTAB 0 0 192.0.2.1:40022 198.51.100.8:443 users:(("sshd",pid=7002,fd=9))',
+        'ESTAB 0 0 192.0.2.1:9090 198.51.100.9:5 users:(("cockpit-tls",pid=900,fd=4))',
+    ]
+    assert told_by_ss(monkeypatch, tmp_path, *lines) == ([Session("198.51.100.7", 2222)], [2222])
+    lines[0] = 'LISTEN 0 4096 *:2222 *:* users:(("systemd",pid=811,fd=42))'  # somebody's own
+    assert told_by_ss(monkeypatch, tmp_path, *lines) == ([], [])
+
+
 def test_where_processes_cannot_be_seen_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(FwfeedError, match="ss does not tell"):
         told_by_ss(monkeypatch, tmp_path, "LISTEN 0 128 0.0.0.0:22 0.0.0.0:*", "ESTAB 0 0 192.0.2.1:22 198.51.100.7:5")
