@@ -125,6 +125,16 @@ class Firewalld:
             if element not in permanent.get(key, ()) and ("rule" not in key or "accept" in element)
         ]
 
+    def runtime_entries(self) -> dict[str, list[str]]:
+        """Return the entries of each ipset that the runtime has, but not its file, as others put them there (bans)."""
+        found = {}
+        config = f"{_BUS_NAME}.config"
+        for name in self._call(f"{_BUS_NAME}.ipset", "getIPSets"):
+            path = self._call(config, "getIPSetByName", str(name), path=f"{_PATH}/config")
+            permanent = set(map(str, self._call(f"{config}.ipset", "getEntries", path=str(path))))
+            found[str(name)] = [entry for entry in self.set_entries(str(name)) if entry not in permanent]
+        return found
+
     def intended(self, kind: Kind, name: str) -> dict[str, list[str]]:
         """Return the settings that a reload gives a policy or zone: its file's, or the runtime's where it has none."""
         runtime, permanent = self._settings(kind, name)

@@ -139,7 +139,7 @@ def make(
             dropped = runtime_only(target, daemon)
             needing = [*([operator.ssh] if operator.ssh else []), *ways.leaning]
             require_nothing_dropped(dropped, needing, allow=operator.allow_lockout)
-            warnings += (f"the reload dropped what only the runtime had: {each}" for _, each in dropped)
+            warnings += (f"the reload dropped what only the runtime had: {each.description}" for each in dropped)
         generation = _new_generation(config, target, descent, daemon, operator.now)
         waiting = wait_for(
             generation.number,

@@ -393,6 +393,28 @@ def test_an_ssh_port_that_restrict_would_not_admit_is_noticed(lab: World) -> Non
     assert lab.snapshot() == before
 
 
+def test_entries_that_others_have_put_into_the_runtime_of_their_sets_are_named_before_a_reload(lab: World) -> None:
+    lab.firewall_cmd("--permanent", "--new-ipset=bans", "--type=hash:ip")
+    lab.firewall_cmd("--permanent", "--ipset=bans", "--add-entry=192.0.2.1")
+    lab.firewall_cmd("--reload")
+    for end in range(2, 10):
+        lab.firewall_cmd("--ipset=bans", f"--add-entry=192.0.2.{end}")
+    assert lab.fwfeed("fetch").returncode == 0
+    before = lab.snapshot()
+    session = {"SSH_CONNECTION": f"192.0.2.9 50000 {JP.ipv4}.1 22"}
+    refused = lab.fwfeed("apply", env=session)
+    assert refused.returncode == 5
+    assert "ipset bans: 192.0.2.2, 192.0.2.3, " in refused.stderr
+    assert lab.snapshot() == before
+    # of somebody who is in none of these, they are nobody's way in
+    done = lab.fwfeed("apply", env={"SSH_CONNECTION": f"{JP.addresses[0]} 50000 {JP.ipv4}.1 22"})
+    assert done.returncode == 0
+    dropped = next(line for line in done.stderr.splitlines() if "what only the runtime had" in line)
+    assert "ipset bans: " in dropped
+    assert dropped.endswith(" and 3 more")
+    assert "192.0.2.1," not in dropped
+
+
 def test_what_only_the_runtime_admits_is_not_dropped_under_a_session(lab: World) -> None:
     assert lab.fwfeed("fetch").returncode == 0
     lab.firewall_cmd("--add-port=2222/tcp")
