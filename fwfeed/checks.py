@@ -46,9 +46,12 @@ def check_files(rendered: Rendered, other_sets: Collection[str]) -> list[str]:
     for path, tree in trees.items():
         if path.startswith("policies/"):
             named = {element.get("ipset") for rule in tree.iter("rule") for element in rule}
-            logged = (each.name for each in rendered.sets if not each.passing and each.name in families)
+            logged = [each.name for each in rendered.sets if not each.passing and each.name in families]
             problems += (f"{path}: no rule names the set {name}" for name in logged if name not in named)
-            block = rendered.blocks.get(path.removeprefix("policies/").removesuffix(".xml"))
+            policy = path.removeprefix("policies/").removesuffix(".xml")
+            if (group := rendered.watched.get(policy)) is not None:
+                problems += (f"{path}: {problem}" for problem in _check_watched(tree, logged, group))
+            block = rendered.blocks.get(policy)
             problems += (f"{path}: {problem}" for problem in _check_policy(tree, rendered.sets, block))
         elif path.startswith("zones/"):
             problems += (f"{path}: {problem}" for problem in _check_zone(tree))
@@ -113,6 +116,20 @@ def _check_ipset(tree: ET.Element, intended: IntendedSet) -> Iterator[str]:
         yield "entries overlap: firewalld would fail to load the set"
     elif merge(ranges) != merge(intended.ranges):
         yield "the entries are not those of the candidate"
+
+
+def _check_watched(tree: ET.Element, names: Collection[str], group: int) -> Iterator[str]:
+    """Find what fwfeed watch would not be told of."""
+    handed = set()
+    for rule in tree.iter("rule"):
+        nflog, peer = rule.find("nflog"), rule.find("destination")
+        if nflog is None or peer is None or not is_inverted(peer) or not _is_whole(rule, nflog):
+            continue
+        if nflog.get("group", "0") == str(group):
+            handed.add(peer.get("ipset"))
+    for name in names:
+        if name not in handed:
+            yield f"no rule hands all that goes outside {name} to NFLOG group {group}, where fwfeed watch listens"
 
 
 def _check_policy(tree: ET.Element, sets: Sequence[IntendedSet], block: Block | None) -> Iterator[str]:

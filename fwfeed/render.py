@@ -38,13 +38,15 @@ _DISCOVERY = ("neighbour-advertisement", "neighbour-solicitation", "router-adver
 class Rendered:
     """What fwfeed wants firewalld to hold: files by their path below /etc/firewalld, and what they mean.
 
-    `blocks` says, by policy, what is refused there: what goes outside these sets.
+    By policy, `blocks` says what is refused there: what goes outside these sets; `watched`, to which group of NFLOG it
+    hands what goes outside the sets.
     """
 
     files: Mapping[str, bytes]
     sets: tuple[IntendedSet, ...]
     default_zone: str | None
     blocks: Mapping[str, Block] = field(default_factory=dict)
+    watched: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,15 @@ def render(candidate: Candidate, config: Config, templates: Mapping[str, tuple[s
     engine = _Engine(templates)
     files: dict[str, bytes] = {}
     blocks: dict[str, Block] = {}
+    watched: dict[str, int] = {}
     for intended in sets:
         files[f"ipsets/{intended.name}.xml"] = engine.render("ipset.xml.j2", ipset=_ipset(intended, candidate, config))
     for policy in _policies(config, passing):
         files[f"policies/{policy.name}.xml"] = engine.render("policy.xml.j2", policy=policy)
         if policy.verdict is not None:
             blocks[policy.name] = Block(policy.verdict, tuple(passing.values()), policy.discovery)
+        if policy.nflog is not None:
+            watched[policy.name] = policy.nflog
     for zone in _zones(candidate, config):
         files[f"zones/{zone.name}.xml"] = engine.render("zone.xml.j2", zone=zone)
     return Rendered(
@@ -139,6 +144,7 @@ def render(candidate: Candidate, config: Config, templates: Mapping[str, tuple[s
         sets=sets,
         default_zone=FOREIGN_ZONE if config.inbound.action is Inbound.RESTRICT else None,
         blocks=blocks,
+        watched=watched,
     )
 
 

@@ -65,7 +65,7 @@ def _victim_lines(victim: Victim) -> Iterator[str]:
     yield printable(f"{doer_text(victim.doer)}{_role(victim)}")
     unit = f"unit {program.unit}, " if program.unit else ""
     user = f"user {user_text(victim.doer)}, " if user_text(victim.doer) else ""
-    yield printable(f"  {unit}{user}{victim.count:,} connections, last {minute(victim.last)}")
+    yield printable(f"  {unit}{user}{numbered(victim.count, 'connection', 'connections')}, last {minute(victim.last)}")
     if victim.command:
         yield printable(f"  {victim.command[:160]}")
     rows = [_cut_row(cut) for cut in victim.cuts[:_SPARED]]

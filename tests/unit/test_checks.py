@@ -56,10 +56,39 @@ def test_a_policy_that_a_template_leaves_without_rules_is_found() -> None:
     start, end = "{% for rule in policy.rules %}", "{% endfor %}"
     files = rendered(policy=shipped("policy").replace(start, "{% for rule in [] %}"))
     assert end in shipped("policy")
+    unwatched = "hands all that goes outside {} to NFLOG group 243, where fwfeed watch listens"
     assert [problem for problem in problems(files) if "fwfeed-outbound" in problem] == [
         "policies/fwfeed-outbound.xml: no rule names the set JP",
         "policies/fwfeed-outbound.xml: no rule names the set JP6",
+        f"policies/fwfeed-outbound.xml: no rule {unwatched.format('JP')}",
+        f"policies/fwfeed-outbound.xml: no rule {unwatched.format('JP6')}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{% if policy.nflog is not none %}", "{% if false %}"),  # as a template of a version before had it
+        ('group="{{ policy.nflog }}"', 'group="7"'),
+        ('group="{{ policy.nflog }}"', ""),
+        ('queue-size="1"/>', 'queue-size="1"><limit value="1/s"/></nflog>'),
+        ("<nflog", '<protocol value="tcp"/>\n    <nflog'),
+        ("<nflog", "<audit/>\n    <!-- nflog"),
+    ],
+)
+def test_a_policy_of_which_watch_would_not_be_told_all_is_found(old: str, new: str) -> None:
+    text = shipped("policy").replace(old, new)
+    if "<!--" in new:
+        text = text.replace('queue-size="1"/>', 'queue-size="1"/ -->')
+    assert text != shipped("policy")
+    config = Config(outbound=OutboundConfig(forwarded=True))
+    assert problems(rendered(config, policy=text)) == [
+        f"policies/fwfeed-{policy}.xml: no rule hands all that goes outside {name} to NFLOG group 243, "
+        "where fwfeed watch listens"
+        for policy in ("outbound", "forwarded")
+        for name in ("JP", "JP6")
+    ]
+    assert problems(rendered(replace(config, watch=UNWATCHED.watch), policy=text)) == []
 
 
 def test_a_dangling_ipset_in_a_zone_is_found() -> None:
@@ -324,7 +353,7 @@ def test_every_problem_is_reported_at_once() -> None:
     files = altered("ipsets/JP.xml", "192.0.2.0/24", "banana")
     text = files.files["policies/fwfeed-outbound.xml"].decode().replace('"JP6"', '"GONE"').encode()
     files = replace(files, files={**files.files, "policies/fwfeed-outbound.xml": text})
-    assert len(problems(files)) == 5  # two of the set, one of the name missing, two of rules with another
+    assert len(problems(files)) == 6  # two of the set, two of the name missing, two of rules with another
 
 
 @pytest.mark.parametrize("value", ["no", "No", "false"])
