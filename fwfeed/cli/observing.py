@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _ON = "name a group, as 243, and: fwfeed apply"
 _DRAWN_SECONDS = 0.5
 _ROWS = 1000
+_PATIENCE_SECONDS = 0.2  # meanwhile nobody looks who sent what: it waits for the next batch
 
 
 def watch(session: Session) -> int:
@@ -81,7 +82,8 @@ def _recording(session: Session) -> Iterator[Recording | None]:
     from fwfeed.cli.recording import Recording
     from fwfeed.ledger import Ledger, path
 
-    with Ledger.open(path(Path(session.config.paths.state)), keep=session.config.watch.keep) as ledger:
+    file = path(Path(session.config.paths.state))
+    with Ledger.open(file, keep=session.config.watch.keep, patience=_PATIENCE_SECONDS) as ledger:
         recording = Recording(ledger)
         yield recording
         recording.end()

@@ -15,7 +15,7 @@ from fwfeed.cli.session import complain, say
 from fwfeed.errors import FwfeedError
 from fwfeed.flow import Sent
 from fwfeed.ledger import Ledger
-from fwfeed.ledger.schema import Damaged
+from fwfeed.ledger.schema import Busy, Damaged
 
 _MOST = 50_000
 _TRY_SECONDS = 10.0
@@ -36,7 +36,9 @@ class Recording:
         self._monotonic = monotonic
         self._waiting: list[Sent] = []
         self._lost: Counter[datetime] = Counter()  # by the hour
-        self._failed: float | None = None
+        self._failed: float | None = None  # since when it cannot be written
+        self._tried = 0.0
+        self._complained = False
         self.begin()
 
     def begin(self) -> None:
@@ -54,20 +56,24 @@ class Recording:
         self._waiting += batch[:room]
         for sent in batch[room:]:
             self.lost(1, sent.flow.at)
-        if self._failed is not None and self._monotonic() - self._failed < _TRY_SECONDS:
+        now = self._monotonic()
+        if self._complained and now - self._tried < _TRY_SECONDS:
             return
+        self._tried = now
         try:
             self._write()
         except Damaged:
             raise
         except FwfeedError as error:
-            if self._failed is None:
+            self._failed = now if self._failed is None else self._failed
+            passing = isinstance(error, Busy) and now - self._failed < _TRY_SECONDS
+            if not self._complained and not passing:
                 complain(error)
-            self._failed = self._monotonic()
+                self._complained = True
             return
-        if self._failed is not None:
-            self._failed = None
+        if self._complained:
             say(f"fwfeed: {self._ledger.file}: can be written again")
+        self._failed, self._complained = None, False
 
     def lost(self, count: int, now: datetime) -> None:
         """Count what never came; it is written with the next batch."""

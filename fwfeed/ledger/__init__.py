@@ -92,8 +92,12 @@ class Ledger:
         size: int = SIZE,
         hour_rows: int = HOUR_ROWS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        patience: float = _BUSY_SECONDS,
     ) -> Self:
-        """Open a ledger, made if it is not there. Raises FwfeedError where it is damaged or cannot be written."""
+        """Open a ledger, made if it is not there. Raises FwfeedError where it is damaged or cannot be written.
+
+        `patience` is how many seconds to wait while somebody else writes, before it is Busy.
+        """
         files.make_folder(file.parent)
         with files.explained("write", file):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
@@ -101,6 +105,7 @@ class Ledger:
             connection = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None)
             try:
                 prepare(file, connection)
+                connection.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
             except BaseException:
                 connection.close()
                 raise

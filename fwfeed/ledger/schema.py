@@ -14,6 +14,10 @@ from fwfeed.flow import Direction, Known
 from fwfeed.tally import HOUR, NO_PORT, NO_USER, NOBODY, Program, Tally, milliseconds, moment
 
 
+class Busy(FwfeedError):
+    """Somebody else writes; it will not be long."""
+
+
 class Damaged(FwfeedError):
     """The file is no ledger any more; to try again does not help."""
 
@@ -138,7 +142,7 @@ def explained(file: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise FwfeedError(f"{file}: in use by somebody else", "try again") from error
+            raise Busy(f"{file}: in use by somebody else", "try again") from error
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise FwfeedError(f"cannot write {file}: {error}", "check the folder's rights and free space") from error
         raise Damaged(f"{file}: damaged: {error}", way_out(file)) from error

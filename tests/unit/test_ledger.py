@@ -25,6 +25,7 @@ from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Flow, Kind, Known, Sender, Sent
 from fwfeed.ledger import Ledger
 from fwfeed.ledger.importing import import_lines
+from fwfeed.ledger.schema import Busy
 from fwfeed.logline import Line
 from fwfeed.tally import NOBODY, Sum, Tally, fold, milliseconds
 from tests.unit.builders import CHECKOUT
@@ -525,13 +526,14 @@ def test_a_link_in_its_place_is_refused(file: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_one_that_somebody_else_holds_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fwfeed.ledger._BUSY_SECONDS", 0.1)
-    with opened(file) as ledger:
+def test_one_that_somebody_else_holds_is_told(file: Path) -> None:
+    with opened(file, patience=0.1) as ledger:
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(FwfeedError, match="in use by somebody else"):
+        began = time.monotonic()
+        with pytest.raises(Busy, match="in use by somebody else"):
             ledger.record([sent()])
+        assert time.monotonic() - began < 5
         other.execute("ROLLBACK")
         other.close()
         ledger.record([sent()])

@@ -246,7 +246,10 @@ def test_what_cannot_be_written_waits(
         recording.record(flows, clocks.now)
 
     with locked(ledger):
-        for _ in range(25):
+        for _ in range(10):
+            record(sent(at=NOW))
+        assert capsys.readouterr().err == ""  # a report that takes the log in does not take longer
+        for _ in range(15):
             record(sent(at=NOW))
         recording.lost(3, NOW)
         assert capsys.readouterr().err.count("in use by somebody else") == 1
@@ -261,6 +264,20 @@ def test_what_cannot_be_written_waits(
     assert capsys.readouterr().err == f"fwfeed: {ledger.file}: can be written again\n"
     record(sent(at=NOW))
     assert number(ledger) == 26
+
+
+def test_who_writes_for_a_moment_is_waited_for_in_silence(
+    ledger: Ledger, recording: Recording, clocks: Clocks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        with locked(ledger):
+            clocks.go(6, 6)
+            recording.record([sent(at=NOW)], clocks.now)
+        clocks.go(1, 1)
+        before = number(ledger)
+        recording.record([], clocks.now)
+        assert number(ledger) == before + 1
+    assert capsys.readouterr().err == ""
 
 
 def test_what_waits_is_bounded_and_the_rest_is_lost(
