@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Generator
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fwfeed.errors import FwfeedError
@@ -14,7 +15,10 @@ from fwfeed.logline import LONGEST, Line, lines_of, of_dmesg, of_journal, of_sys
 from fwfeed.process import Output
 
 _JOURNAL = Path("/run/systemd/journal")  # there while journald runs
+_PERSISTENT = Path("/var/log/journal")  # there where it outlives a boot
 _MESSAGES = Path("/var/log/messages")
+_dated = re.compile(r".+-[0-9]{8}").fullmatch
+_stamp = re.compile(rb'"__REALTIME_TIMESTAMP" ?: ?"([0-9]{1,16})"').search
 _BLOCK = 1 << 20
 _FIELDS = "--output-fields=MESSAGE,_TRANSPORT"
 
@@ -22,11 +26,38 @@ _FIELDS = "--output-fields=MESSAGE,_TRANSPORT"
 def of_this_host(prefixes: tuple[str, ...], *, since: datetime, now: datetime) -> Generator[Line, None, None]:
     """Yield what this host's log has: the journal, or without one syslog's file, or what the kernel remembers.
 
-    Only the journal leaves out what was before `since`. Raises FwfeedError.
+    A journal that is in memory alone, as on a host where nobody made /var/log/journal, begins with the boot: syslog's
+    files have what was before. Only the journal leaves out what was before `since`. Raises FwfeedError.
     """
-    if _JOURNAL.is_dir():
-        return of_the_journal(prefixes, since=since)
-    return of_a_file(_MESSAGES, prefixes, now) if _MESSAGES.is_file() else of_the_ring(prefixes)
+    if not _JOURNAL.is_dir():
+        yield from of_a_file(_MESSAGES, prefixes, now) if _MESSAGES.is_file() else of_the_ring(prefixes)
+        return
+    if _MESSAGES.is_file() and not _PERSISTENT.is_dir():
+        begins = _beginning_of_the_journal()
+        if begins is None or since.timestamp() * 1_000_000 < begins:
+            for file in _syslogs(since):
+                yield from (line for line in of_a_file(file, prefixes, now) if begins is None or line[0] < begins)
+    yield from of_the_journal(prefixes, since=since)
+
+
+def _syslogs(since: datetime) -> Iterator[Path]:
+    """Yield syslog's file and what logrotate has made of it, the oldest first, but what was compressed."""
+    rotated = (file for file in _MESSAGES.parent.glob(f"{_MESSAGES.name}-*") if _dated(file.name))
+    for file in (*sorted(rotated), _MESSAGES):
+        with suppress(OSError):
+            if file.stat().st_mtime >= since.timestamp():
+                yield file
+
+
+def _beginning_of_the_journal() -> int | None:
+    """Return when the first entry was made, in microseconds since 1970; None where there is none."""
+    output = Output("journalctl", "-q", "-o", "json", "--output-fields=_BOOT_ID")
+    try:
+        first = next(_lines(output.fileno(), 4 * LONGEST), b"")
+    finally:
+        output.end()
+    found = _stamp(first)
+    return None if found is None else int(found[1])
 
 
 def of_the_journal(
@@ -59,7 +90,8 @@ def of_a_file(path: Path, prefixes: tuple[str, ...], now: datetime) -> Generator
 
 def of_the_ring(prefixes: tuple[str, ...]) -> Generator[Line, None, None]:
     """Yield what the kernel still has in its own memory. Raises FwfeedError."""
-    booted = datetime.now(UTC) - timedelta(seconds=time.clock_gettime(time.CLOCK_MONOTONIC))
+    # to the second: what was read before has to have the same time again
+    booted = datetime.fromtimestamp(round(time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)), UTC)
     output = Output("dmesg", "--color=never", "--facility=kern")
     try:
         yield from lines_of(_lines(output.fileno(), LONGEST), of_dmesg(prefixes, booted))

@@ -43,7 +43,7 @@ _UNITS = (
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A role; `sure` where a file of root's says so: anybody can call a script dnf, or use port 53."""
+    """A role; `sure` where a file or a unit of root's says so: anybody can call a script dnf, or use port 53."""
 
     role: Role
     sure: bool
@@ -122,7 +122,7 @@ def preview(
             parts.setdefault(doer, []).append((endpoint, mass))
     victims = sorted(
         (_victim(doer, found, places) for doer, found in parts.items()),
-        key=lambda victim: (victim.named is None, -victim.count, victim.doer.program[0]),
+        key=lambda victim: (_rank(victim), -victim.count, victim.doer.program[0]),
     )
     since, until, begins = window
     return Preview(
@@ -151,14 +151,20 @@ def named(doer: Doer, command: str, ports: Iterable[int | None]) -> Named | None
         if _INTERPRETER.fullmatch(name) or not name:
             for pattern, role in _UNITS:
                 if program.unit.endswith(".service") and pattern.match(program.unit):
-                    return Named(role, sure=True)
+                    return Named(role, sure=program.uid == 0 or role is Role.FEEDS)
     of_ports = {_PORTS.get(port) if port is not None else None for port in ports}
     if len(of_ports) == 1 and (role_of_port := of_ports.pop()) is not None:
-        return Named(role_of_port, sure=sound)
+        return Named(role_of_port, sure=False)
     for word in command.split()[:4]:
         if (said := _ROLES.get(PurePath(word).name)) is not None:
             return Named(said, sure=False)
     return None
+
+
+def _rank(victim: Victim) -> int:
+    if victim.named is None:
+        return 2
+    return 0 if victim.named.sure else 1
 
 
 def _victim(doer: Doer, parts: list[tuple[Endpoint, Mass]], places: Mapping[str, Place]) -> Victim:

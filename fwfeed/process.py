@@ -114,6 +114,7 @@ _PACKAGES = {
     "firewall-offline-cmd": "firewalld",
     "ip": "iproute",
     "ss": "iproute",
+    "rpm": "rpm",
     "journalctl": "systemd",
     "dmesg": "util-linux",
     "systemctl": "systemd",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
-import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from pathlib import Path
 
 from fwfeed import kernlog
 from fwfeed import names as reverse_names
-from fwfeed.attribution import package
+from fwfeed.attribution import executables
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
 from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
@@ -31,19 +29,20 @@ from fwfeed.preview import Preview
 from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
 from fwfeed.store import candidates, delegations, files, generations, private
-from fwfeed.tally import Tally, milliseconds
-from fwfeed.traffic import NOWHERE, Activity, Gathered, Lore, Place, Traffic, gather, summarize
+from fwfeed.tally import Tally, milliseconds, moment
+from fwfeed.traffic import NOWHERE, PAIRS, Activity, Gathered, Lore, Place, Traffic, gather, summarize
 
 _DAY = timedelta(days=1)
 _JOURNAL = "journal"
 _SETTLED = timedelta(seconds=5)
 """How old a line of the log has to be: whoever watches has recorded by then what he saw of it."""
+_BEHIND = timedelta(minutes=5)
+"""How long whoever watches may be behind in a burst, or while the ledger cannot be written."""
+_GAP = timedelta(minutes=5)
 _NAMES_SECONDS = 5.0
 _PACKAGES_SECONDS = 3.0
 _NAMES = 500
 _PLACES = 100_000  # for more, looking them up would take longer than delegations.sqlite may
-_HASH_CAP = 1 << 30
-_BLOCK = 1 << 20
 
 
 def import_log(config: Config, *, now: datetime) -> int:
@@ -54,8 +53,12 @@ def import_log(config: Config, *, now: datetime) -> int:
     with Ledger.open(ledger_path(Path(config.paths.state)), keep=config.watch.keep) as ledger:
         since = max(now - config.watch.keep, _read_until(ledger, now) or now - config.watch.keep)
         prefixes = (config.outbound.prefix, config.inbound.prefix)
+        until = now - _SETTLED
+        watched = max((moment(last) for _first, last in ledger.spans()), default=None)
+        if watched is not None and now - watched < _BEHIND:
+            until = min(until, watched)  # whoever watches may have more in hand, which he counts himself
         lines = kernlog.of_this_host(prefixes, since=since - AGAIN, now=now)
-        return import_lines(ledger, lines, _JOURNAL, _unnamed, since=since, until=now - _SETTLED)
+        return import_lines(ledger, lines, _JOURNAL, _unnamed, since=since, until=until)
 
 
 def _read_until(ledger: Ledger, now: datetime) -> datetime | None:
@@ -89,9 +92,9 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
     watched = False
     with _existing(state) as ledgers:
         for ledger in ledgers:
-            watched = any(last >= milliseconds(start) for _first, last in ledger.spans())
             gathered = gather(ledger.totals(start, now), ledger.hours(start, now))
             begins, lost = ledger.begins(), ledger.losses(start, now)
+            watched = begins is not None and _all_watched(ledger.spans(), max(start, begins), now)
             before = _before(ledger, gathered, now - _DAY)
     places = _places(state, gathered, remarks)
     lore = Lore(
@@ -112,6 +115,16 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
     return replace(traffic, activities=tuple(_packaged(traffic.activities)))
 
 
+def _all_watched(spans: Iterable[tuple[int, int]], since: datetime, until: datetime) -> bool:
+    """Return whether somebody watched all of a time, but for moments as when a service is started again."""
+    gap = milliseconds(since) - milliseconds(since - _GAP)
+    reached = milliseconds(since)
+    for first, last in spans:
+        if first <= reached + gap:
+            reached = max(reached, last)
+    return reached + gap >= milliseconds(until)
+
+
 def _packaged(activities: Iterable[Activity]) -> Iterator[Activity]:
     """Name the package of each program's file, for some seconds: rpm takes its time for each."""
     until = time.monotonic() + _PACKAGES_SECONDS
@@ -120,7 +133,7 @@ def _packaged(activities: Iterable[Activity]) -> Iterator[Activity]:
         if program.container or program.deleted or time.monotonic() > until:
             yield each
             continue
-        named = program._replace(package=package.owner(program.executable))
+        named = program._replace(package=executables.owner(program.executable))
         yield replace(each, doer=each.doer._replace(program=named))
 
 
@@ -153,7 +166,7 @@ def basis(config: Config, traffic: Traffic, configuration: bytes | None, version
     )
     return Basis(
         hashes={
-            each.doer.program.executable: _hash(each.doer.program.executable)
+            each.doer.program.executable: Hash(*executables.digest(each.doer.program.executable))
             for each in traffic.activities
             if each.doer.program.executable.startswith("/")
             and not each.doer.program.container
@@ -243,6 +256,9 @@ def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozense
 
 def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Place]:
     counts = gathered.addresses
+    if gathered.unnamed:
+        told = f"{PAIRS:,} addresses and ports are told apart; {gathered.unnamed:,} connections were to others"
+        remarks.append(f"{told}: a shorter --since has fewer")
     asked = counts if len(counts) <= _PLACES else sorted(counts, key=lambda address: -counts[address])[:_PLACES]
     if len(asked) < len(counts):
         remarks.append(f"countries are of the {_PLACES:,} busiest of {len(counts):,} addresses alone")
@@ -300,31 +316,3 @@ def _passing(config: Config, candidate: Candidate | None) -> Callable[[str], boo
 def _largest(gathered: Gathered) -> Sequence[str]:
     counts = gathered.addresses
     return sorted(counts, key=lambda address: -counts[address])[:_NAMES]
-
-
-def _hash(executable: str) -> Hash:
-    """Return the sha256 of what is at a path now. Whoever sent the traffic may have named it: no pipe may block us."""
-    try:
-        descriptor = os.open(executable, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except (OSError, ValueError) as error:
-        return Hash("", f"cannot be read: {getattr(error, 'strerror', None) or 'no path'}")
-    try:
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _HASH_CAP:
-                return Hash("", f"not a regular file of at most {_HASH_CAP >> 20:,} MiB")
-            if status.st_size == 0 and os.major(status.st_dev) == 0:  # the kernel's: to read it can do something
-                return Hash("", "empty, or no file of a disk")
-            digest = hashlib.sha256()
-            for block in _blocks(file.read):
-                digest.update(block)
-    except OSError as error:
-        return Hash("", f"cannot be read: {error.strerror}")
-    return Hash(digest.hexdigest(), "")
-
-
-def _blocks(read: Callable[[int], bytes]) -> Iterable[bytes]:
-    total = 0
-    while total <= _HASH_CAP and (block := read(_BLOCK)):
-        total += len(block)
-        yield block

@@ -16,6 +16,9 @@ NOWHERE = "??"
 """In the place of a country nobody knows."""
 NO_COUNTRIES = frozenset({NOWHERE, "ZZ"})
 
+PAIRS = 100_000
+"""How many addresses and ports a report tells apart, by program: the first ones."""
+
 _NAMED = frozenset({Known.SOCKET, Known.NAMESPACE})
 _HOUR = timedelta(hours=1)
 
@@ -70,6 +73,7 @@ class Gathered:
 
     pairs: dict[tuple[Endpoint, Doer], Mass] = field(default_factory=dict)
     hours: dict[datetime, list[int]] = field(default_factory=dict)  # attributed, not attributed, came in
+    unnamed: int = 0  # flows to addresses for which there was no room here
 
     @property
     def addresses(self) -> dict[str, int]:
@@ -85,11 +89,13 @@ def gather(tallies: Iterable[Tally], hours: Iterable[tuple[datetime, Direction, 
     """Fold tallies over their hours, and what each hour had by direction and how it is known who sent it."""
     gathered = Gathered()
     for tally in tallies:
-        pair = (
-            Endpoint(tally.foreign, tally.port, tally.protocol, tally.direction),
-            Doer(tally.program, tally.origin),
-        )
+        doer = Doer(tally.program, tally.origin)
+        pair = (Endpoint(tally.foreign, tally.port, tally.protocol, tally.direction), doer)
         mass = gathered.pairs.get(pair)
+        if mass is None and len(gathered.pairs) >= PAIRS:  # a scan; the ledger's own sums look like this
+            pair = (Endpoint("", None, tally.protocol, tally.direction), doer)
+            mass = gathered.pairs.get(pair)
+            gathered.unnamed += tally.number
         if mass is None:
             mass = gathered.pairs[pair] = Mass()
         mass.add(tally)
@@ -158,7 +164,8 @@ class Traffic:
     """What a report says. `begins` is when the ledger does, None where it is empty; `told` is when places are of.
 
     `names` is whether reverse names were asked for. `sources` and `compiled` are of what told foreign from not.
-    `only_log` is the limit of the log where nobody watched: what was lost is not known then.
+    `only_log` is the limit of the log where nobody watched for a part of the time: what was lost then is not known, and
+    `lost` is what was lost while somebody did.
     """
 
     since: datetime
@@ -254,7 +261,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         sources=lore.sources,
         compiled=lore.compiled,
         remarks=lore.remarks,
-        only_log=lore.only_log if not lore.lost else None,
+        only_log=lore.only_log,
     )
 
 

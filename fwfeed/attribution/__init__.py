@@ -114,6 +114,12 @@ class Attribution:
         process = process or self._processes.describe(space.pid)
         return (process.container if process else "") or space.name or f"net:[{space.inode}]"
 
+    @staticmethod
+    def _container(process: Process) -> str:
+        """Return the container, which has files of its own: anybody can call a scope of his docker-ID."""
+        named = process.container if process.elsewhere or process.deleted else ""
+        return named or (_ELSEWHERE if process.elsewhere else "")
+
     def _of(self, process: Process, known: Known) -> Sender:
         return Sender(
             known=known,
@@ -123,7 +129,7 @@ class Attribution:
             command=process.command,
             user=self._users.name(process.uid),
             unit=process.unit,
-            container=process.container or (_ELSEWHERE if process.elsewhere else ""),
+            container=self._container(process),
             started=process.started,
             parents=process.parents,
         )

@@ -25,6 +25,7 @@ _VARYING = (
     (re.compile(r"([^@]+@)\d+-.*"), r"\1"),  # an instance for each connection: of a socket with Accept=yes
     (re.compile(r"(app-.+)@[^@]*"), r"\1"),
 )
+_manager = re.compile(r"/(user@\d{1,10}\.service)/")
 _session = re.compile(r"session-[^/]*\.scope").fullmatch
 _OF_SCOPES = re.compile(rf"(.+?)(?:[-.](?:[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|{_ID}|\d+))+")
 _escape = re.compile(r"\\x([0-9a-f]{2})")
@@ -37,6 +38,8 @@ def place(raw: bytes) -> tuple[str, str]:
     parts = [part for part in path.split("/") if part]
     unit = next((part for part in reversed(parts) if _unit(part)), "")
     unit = _folded(unit)
+    if (manager := _manager.search(path)) and unit != manager[1]:  # anybody may call a unit of his own dnf.service
+        unit = f"{manager[1]}/{unit}"
     container = ""
     for pattern in _CONTAINERS:
         if found := pattern.search(path):

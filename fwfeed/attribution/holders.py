@@ -22,6 +22,8 @@ _REMEMBERED = 16384
 _MISSED_SECONDS = 5.0
 _LINKS = 4096  # of one process, before others had their turn: it may open a million to hide another
 _SEARCH_SECONDS = 0.25  # more than any honest host needs; meanwhile packets wait
+_SHORT_SECONDS = 0.01  # for a user of whom a search has taken all of that, for so long:
+_TIRED_SECONDS = 5.0
 _BEGUN_AT_MOST = 64
 _BEGUN_BEFORE = 8
 _T = TypeVar("_T")
@@ -38,6 +40,7 @@ class Holders:
         self._pids: set[int] = set()
         self._last = 0
         self._newest_first = False
+        self._tired: dict[int, float] = {}  # by user: until when
 
     def of(self, inode: int, uid: int, there: Callable[[], bool] = lambda: True) -> int | None:
         """Return the PID of a process that holds the socket, None where none does.
@@ -60,7 +63,15 @@ class Holders:
         return None
 
     def _search(self, link: str, uid: int, there: Callable[[], bool]) -> tuple[int, str] | None:
-        deadline = time.monotonic() + _SEARCH_SECONDS
+        # who hides well must not hide others, who are asked for after him
+        tired = time.monotonic() < self._tired.get(uid, 0.0)
+        deadline = time.monotonic() + (_SHORT_SECONDS if tired else _SEARCH_SECONDS)
+        found = self._search_until(deadline, link, uid, there)
+        if not tired and time.monotonic() > deadline:
+            self._tired[uid] = deadline + _TIRED_SECONDS
+        return found
+
+    def _search_until(self, deadline: float, link: str, uid: int, there: Callable[[], bool]) -> tuple[int, str] | None:
         seen: set[int] = set()
         unread: list[int] = []
         last = self._last

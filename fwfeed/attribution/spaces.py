@@ -13,6 +13,8 @@ from fwfeed.errors import printable
 from fwfeed.prefixes import Family, format_address, parse_ipv4
 
 _AGAIN_SECONDS = 1.0  # addresses from elsewhere are never found, and must not cost a walk each
+_WALK_SECONDS = 0.25  # more than an honest host's need; meanwhile packets wait
+_SHARE = 20  # of the time may go into walks, one part
 _KEPT_SECONDS = 30.0
 _BYTES = 1 << 20  # of a table: whoever has a namespace may give it any number of addresses
 _ADDRESSES = 4096
@@ -35,17 +37,21 @@ class Spaces:
         self._named = named
         self._by_address: dict[str, list[Space]] = {}
         self._walked = float("-inf")
+        self._took = 0.0
 
     def having(self, address: str) -> list[Space]:
         """Return the namespaces that have an address; several may, as no one keeps them from it."""
         now = time.monotonic()
         found = self._by_address.get(address, [])
-        stale = now - self._walked > (_KEPT_SECONDS if found else _AGAIN_SECONDS)
-        if stale or any(self._inode(space.pid) != space.inode for space in found):
+        there = [space for space in found if self._inode(space.pid) == space.inode]
+        aged = now - self._walked
+        stale = aged > (_KEPT_SECONDS if found else _AGAIN_SECONDS) or len(there) < len(found)
+        if stale and aged > _SHARE * self._took:
             self._by_address = self._walk()
             self._walked = time.monotonic()
-            found = self._by_address.get(address, [])
-        return found
+            self._took = self._walked - now
+            return self._by_address.get(address, [])
+        return there
 
     def _walk(self) -> dict[str, list[Space]]:
         names = {inode: name for name, inode in self._names()}
@@ -56,7 +62,10 @@ class Spaces:
             if inode and inode != own and inode not in spaces:
                 spaces[inode] = Space(inode, pid, names.get(inode, ""))
         found: defaultdict[str, list[Space]] = defaultdict(list)
+        deadline = time.monotonic() + _WALK_SECONDS
         for space in spaces.values():
+            if time.monotonic() > deadline:
+                break
             for address in self._addresses(space.pid):
                 found[address].append(space)
         return dict(found)

@@ -1,7 +1,7 @@
 """What `fwfeed watch --record` sees goes into the ledger, and so does since when all is seen.
 
 Logs tell the same once more, and what was watched is not counted again from them. Where the ledger cannot be written,
-as on a full disk, what was seen waits here; what there is no room for is counted as lost.
+as on a full disk, what was seen waits here, folded as it will be kept; what there is no room for is counted as lost.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from fwfeed.errors import FwfeedError
 from fwfeed.flow import Sent
 from fwfeed.ledger import Ledger
 from fwfeed.ledger.schema import Busy, Damaged
+from fwfeed.tally import Key, Sum, fold, milliseconds, moment
 
-_MOST = 50_000
+_MOST = 10_000  # sums: whoever chooses the texts in them can make each some KiB long
 _TRY_SECONDS = 10.0
 _MOVED = timedelta(seconds=2)
 
@@ -34,7 +35,7 @@ class Recording:
         self._ledger = ledger
         self._clock = clock
         self._monotonic = monotonic
-        self._waiting: list[Sent] = []
+        self._waiting: dict[Key, Sum] = {}
         self._lost: Counter[datetime] = Counter()  # by the hour
         self._failed: float | None = None  # since when it cannot be written
         self._tried = 0.0
@@ -52,10 +53,13 @@ class Recording:
         if abs(self._zero() - self._started) > _MOVED:
             self.begin()  # the clock was set, or the host slept: what was between was not watched
         self._until = until
-        room = _MOST - len(self._waiting)
-        self._waiting += batch[:room]
-        for sent in batch[room:]:
-            self.lost(1, sent.flow.at)
+        for key, each in fold((milliseconds(sent.flow.at), sent.flow, sent.sender) for sent in batch).items():
+            if key in self._waiting:
+                self._waiting[key].add(each)
+            elif len(self._waiting) < _MOST:
+                self._waiting[key] = each
+            else:
+                self.lost(each.count, moment(each.first))
         now = self._monotonic()
         if self._complained and now - self._tried < _TRY_SECONDS:
             return
@@ -85,8 +89,8 @@ class Recording:
             self._write()
 
     def _write(self) -> None:
-        self._ledger.record(self._waiting, watched=(self._since, max(self._since, self._until)))
-        self._waiting = []
+        self._ledger.count(self._waiting, watched=(self._since, max(self._since, self._until)))
+        self._waiting = {}
         for hour, count in list(self._lost.items()):
             self._ledger.lost(count, hour)
             del self._lost[hour]

@@ -70,7 +70,7 @@ def _import_log(session: Session) -> None:
     try:
         reporting.import_log(session.config, now=session.now)
     except FwfeedError as error:
-        session.note(f"the kernel's log could not be read, and is left out: {error.message}")
+        session.note(f"not all of the kernel's log could be read: {error.message}")
 
 
 def _say_what_is_left_out(session: Session) -> None:

@@ -184,7 +184,7 @@ class Ledger:
             yield from tallies(self._connection.execute(SELECT, (milliseconds(since) // HOUR, behind(until))))
 
     def totals(self, since: datetime, until: datetime) -> Iterator[Tally]:
-        """Yield what `select` does, folded over the hours; `hour` is the first."""
+        """Yield what `select` does, folded over the hours, what was most first; `hour` is the first."""
         with explained(self.file):
             yield from tallies(self._connection.execute(TOTALS, (milliseconds(since) // HOUR, behind(until))))
 

@@ -38,10 +38,12 @@ def import_lines(
     spans = merge(ledger.spans())
     number = 0
     first, last = ((each - _EPOCH) // _MICROSECOND for each in (since, until))
+    read = first
     stream = (line for line in once(lines) if first < line[0] <= last)
     while batch := list(islice(stream, _BATCH)):
         news = list(_not_watched(batch, spans)) if spans else batch
-        position = (_EPOCH + batch[-1][0] * _MICROSECOND).isoformat()
+        read = max(read, *(line[0] for line in batch))  # a clock that was set back may have given some twice
+        position = (_EPOCH + read * _MICROSECOND).isoformat()
         sums = fold((at // 1000, kind, sender(kind.uid)) for at, _port, kind in news)
         ledger.count(sums, cursors={name: position})
         number += len(news)

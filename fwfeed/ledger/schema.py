@@ -57,6 +57,7 @@ SELECT folded.*, executable, deleted, unit, uid, user, container, known, package
 FROM (SELECT min(hour), address, port, protocol, direction, origin, program AS number, max(command), max(suspects),
     sum(count), min(first), max(last) FROM tally WHERE hour >= ? AND hour < ?
     GROUP BY address, port, protocol, direction, origin, program) AS folded LEFT JOIN program ON id = number
+ORDER BY 10 DESC
 """
 HOURS = """
 SELECT hour, direction, known, sum(number) FROM (SELECT hour, direction, program AS key, sum(count) AS number FROM tally

@@ -208,7 +208,8 @@ def _readme(traffic: Traffic, tallies: Sequence[Tally], basis: Basis) -> str:
     cut = len(tallies) >= ROWS
     lost = f"{traffic.lost:,} events were lost"
     if traffic.only_log:
-        lost = f"how many events were lost is not known, as the log is limited to {traffic.only_log}"
+        watched = f"{lost} while it was watched, and " if traffic.lost else ""
+        lost = f"{watched}how many events were lost is not known, as the log is limited to {traffic.only_log}"
     return f"""Connections from {printable(basis.host)} to outside the set {traffic.ipset}
 {moment_text(traffic.since)} to {moment_text(traffic.until)}, made by fwfeed {basis.version}
 

@@ -51,13 +51,15 @@ def preview_lines(preview: Preview) -> Iterator[str]:
         yield ""
         yield from _victim_lines(victim)
     yield from more(len(preview.victims) - TOP)
-    spares = [cut.spare for victim in preview.victims for cut in victim.cuts[:1] if cut.spare]
-    if spares:
+    if any(cut.spare for victim in preview.victims for cut in victim.cuts):
+        # whose address would be pasted in is for the reader to say: the busiest may be the intruder's
+        known = [victim for victim in preview.victims if victim.named is not None and victim.named.sure]
+        spares = [cut.spare for victim in known for cut in victim.cuts[:1] if cut.spare]
         yield ""
         yield "to spare an address, name it, or all that it is delegated with, in fwfeed.toml; then: fwfeed apply"
         yield "  [apply]"
         kept = "".join(f'"{each}", ' for each in preview.allowed)
-        yield f'  always_allow = [{kept}"{printable(spares[0])}"]'
+        yield f'  always_allow = [{kept}"{printable(spares[0]) if spares else "ADDRESS"}"]'
 
 
 def _victim_lines(victim: Victim) -> Iterator[str]:

@@ -50,10 +50,10 @@ def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
     if traffic.counts[Direction.IN]:
         yield f"  {traffic.counts[Direction.IN]:,} came in"
     known = share(traffic.attributed, traffic.left)
+    lost = f"{numbered(traffic.lost, 'event', 'events')} lost"
     if traffic.only_log:
-        lost = f"events lost: not known, the log is limited to {traffic.only_log}"
-    else:
-        lost = f"{numbered(traffic.lost, 'event', 'events')} lost"
+        watched = f"{lost} while watched, else " if traffic.lost else "events lost: "
+        lost = f"{watched}not known, the log is limited to {traffic.only_log}"
     yield f"  program known of {known}; {lost}"
     yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
     if traffic.begins > traffic.since:
@@ -132,7 +132,8 @@ def traffic_json(traffic: Traffic) -> dict[str, Any]:
         "left": traffic.left,
         "directions": {direction.value: count for direction, count in traffic.counts.items()},
         "attributed": traffic.attributed,
-        "lost": None if traffic.only_log else traffic.lost,
+        "lost": traffic.lost if traffic.lost or not traffic.only_log else None,
+        "lost_is_all": not traffic.only_log,
         "new_destinations": traffic.news,
         "countries": [
             {"country": each.code, "count": each.count, "addresses": each.addresses} for each in traffic.countries

@@ -15,7 +15,7 @@ from fwfeed.config.schema import PathsConfig
 from fwfeed.flow import Flow
 from fwfeed.ledger import Ledger, path
 from fwfeed.logline import Line
-from tests.unit.flows import NOW, flow, logged
+from tests.unit.flows import NOW, flow, logged, sent
 
 
 @pytest.fixture
@@ -58,6 +58,33 @@ def test_nonsense_for_a_position_hides_nothing_and_counts_nothing_twice(
     journal(monkeypatch, hourly((5, 4, 3, 2)))
     assert reporting.import_log(config, now=NOW) == 1
     assert reporting.import_log(config, now=NOW) == 0
+
+
+def test_a_clock_that_was_set_back_has_nothing_counted_twice(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = NOW - timedelta(hours=1)
+    minutes = enumerate((0, 5, 6, 7, 1, 2))
+    flows = [flow(at=begin + timedelta(minutes=minute), source_port=port + 1) for port, minute in minutes]
+    journal(monkeypatch, flows)
+    assert reporting.import_log(config, now=NOW) == 6
+    assert reporting.import_log(config, now=NOW) == 0
+
+
+def test_what_a_watch_that_is_behind_has_in_hand_is_not_counted_from_the_log(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst of a hundred, of which forty are recorded when somebody asks for a report, and then the rest."""
+    begin = NOW - timedelta(seconds=60)
+    flows = [flow(at=begin + timedelta(seconds=0.5 * number), source_port=number + 1) for number in range(100)]
+    journal(monkeypatch, flows)
+    with Ledger.open(path(Path(config.paths.state))) as ledger:
+        seen = [sent(at=each.at, source_port=each.source_port) for each in flows]
+        ledger.record(seen[:40], watched=(begin, seen[39].flow.at))
+        assert reporting.import_log(config, now=NOW) == 0
+        ledger.record(seen[40:80], watched=(begin, seen[79].flow.at))
+        assert reporting.import_log(config, now=NOW + timedelta(minutes=4)) == 0
+        # it has not come back: what it did not record is what the log has
+        assert reporting.import_log(config, now=NOW + timedelta(minutes=6)) == 20
+        assert sum(each.number for each in ledger.select(NOW - timedelta(days=1), NOW)) == 100
 
 
 def test_tries_to_connect_again_are_the_same_connection(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

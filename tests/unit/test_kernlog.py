@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(kernlog, "_JOURNAL", tmp_path / "journal")
     monkeypatch.setattr(kernlog, "_MESSAGES", tmp_path / "messages")
+    monkeypatch.setattr(kernlog, "_PERSISTENT", tmp_path / "persistent")
+    (tmp_path / "persistent").mkdir()
     return tmp_path
 
 
@@ -46,3 +49,34 @@ def test_the_journal_is_read_where_there_is_one_and_else_what_there_is(host: Pat
     assert logged() == ["203.0.113.2"]
     (host / "messages").unlink()
     assert logged() == ["203.0.113.3"]
+
+
+def syslog(file: Path, *ends: tuple[int, int]) -> None:
+    """Write lines to 203.0.113.END, so many hours after SINCE."""
+    file.write_text(
+        "".join(
+            f"{SINCE + timedelta(hours=hours):%Y-%m-%dT%H:%M:%S}+00:00 web kernel: {LINE.format(end=end)}\n"
+            for end, hours in ends
+        )
+    )
+
+
+def test_what_was_before_a_journal_that_is_in_memory_alone_is_read_from_syslogs_files(host: Path) -> None:
+    """The journal begins twelve hours after SINCE."""
+    (host / "persistent").rmdir()
+    syslog(host / "messages-20260101", (11, -30), (12, 2))
+    syslog(host / "messages", (13, 11), (14, 12), (15, 13))
+    for other in ("messages-20260101.gz", "messages-old", "messages-2026010"):
+        syslog(host / other, (99, 1))
+    syslog(host / "messages-20251201", (98, 1))
+    os.utime(host / "messages-20251201", (0, 0))
+    assert logged() == [f"203.0.113.{end}" for end in (11, 12, 13, 1)]
+    (host / "journalctl.said").write_text("")
+    assert logged() == [f"203.0.113.{end}" for end in (11, 12, 13, 14, 15)]
+
+
+def test_where_all_that_is_asked_for_is_in_the_journal_nothing_else_is_read(host: Path) -> None:
+    (host / "persistent").rmdir()
+    syslog(host / "messages", (13, 11))
+    found = of_this_host(("OUTBOUND_FOREIGN ",), since=SINCE + timedelta(hours=12), now=NOW)
+    assert [kind.destination for _at, _port, kind in found] == ["203.0.113.1"]

@@ -80,9 +80,9 @@ def test_what_a_host_needs_is_named_as_such() -> None:
             443,
             Named(Role.UPDATES, sure=False),
         ),
-        (sender("/usr/bin/curl"), 53, Named(Role.NAMES, sure=True)),
-        (sender("/usr/bin/curl"), 853, Named(Role.NAMES, sure=True)),
-        (sender("/usr/bin/curl"), 123, Named(Role.TIME, sure=True)),
+        (sender("/usr/bin/curl"), 53, Named(Role.NAMES, sure=False)),
+        (sender("/usr/bin/curl"), 853, Named(Role.NAMES, sure=False)),
+        (sender("/usr/bin/curl"), 123, Named(Role.TIME, sure=False)),
         (sender("/usr/bin/curl"), 443, None),
         # anybody can call a program dnf
         (sender("/tmp/dnf"), 443, None),
@@ -93,6 +93,9 @@ def test_what_a_host_needs_is_named_as_such() -> None:
         (sender("/tmp/x"), 53, Named(Role.NAMES, sure=False)),
         (sender("/tmp/x", command="dnf makecache"), 443, Named(Role.UPDATES, sure=False)),
         (sender("/usr/bin/python3.12", unit="dnf-evil.scope"), 443, None),
+        (sender("/usr/bin/python3.12", unit="dnf-makecache.service"), 443, Named(Role.UPDATES, sure=False)),
+        (sender("/usr/bin/python3.12", unit="user@1000.service/dnf-makecache.service"), 443, None),
+        (sender("/usr/bin/python3.12", unit="fwfeed-refresh.service"), 443, Named(Role.FEEDS, sure=True)),
     ],
 )
 def test_who_only_calls_himself_so_is_not_sure(who: Sender, port: int, named: Named | None) -> None:
@@ -122,8 +125,17 @@ def test_nothing_is_offered_to_what_a_container_calls_itself(port: int) -> None:
     assert "203.0.113.2/32" not in "\n".join(preview_lines(alone))
     assert preview_json(alone)["programs"][0]["addresses"][0]["always_allow"] == ""
     assert not (alone.victims[0].named and alone.victims[0].named.sure)
-    both = "\n".join(preview_lines(cut([inside, inside, sent(destination="203.0.113.3")])))
-    assert 'always_allow = ["198.51.100.0/28", "203.0.113.3/32"]' in both
+    both = cut([inside, inside, sent(sender("/usr/bin/dnf5"), destination="203.0.113.3")])
+    assert 'always_allow = ["198.51.100.0/28", "203.0.113.3/32"]' in "\n".join(preview_lines(both))
+
+
+def test_no_address_that_could_be_an_intruders_is_put_where_it_would_be_pasted_in() -> None:
+    evil = [sent(sender("/tmp/m", command="/tmp/m dnf makecache"), destination="203.0.113.66")] * 29
+    unnamed = [sent(sender("/tmp/x"), destination="203.0.113.67")] * 50
+    found = cut([*evil, *unnamed, sent(sender("/usr/bin/dnf5"), destination="203.0.113.3")])
+    assert [victim.doer.program.executable for victim in found.victims] == ["/usr/bin/dnf5", "/tmp/m", "/tmp/x"]
+    assert list(preview_lines(found))[-1] == '  always_allow = ["198.51.100.0/28", "203.0.113.3/32"]'
+    assert list(preview_lines(cut([*evil, *unnamed])))[-1] == '  always_allow = ["198.51.100.0/28", "ADDRESS"]'
 
 
 def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fwfeed.attribution import Attribution, holders, tables
+from fwfeed.attribution import Attribution, holders, spaces, tables
 from fwfeed.attribution.diag import Socket
 from fwfeed.attribution.holders import Holders
-from fwfeed.attribution.processes import Processes
+from fwfeed.attribution.processes import Process, Processes
 from fwfeed.attribution.spaces import Spaces
 from fwfeed.flow import Known
 from fwfeed.prefixes import Family
@@ -139,6 +140,69 @@ def test_a_search_ends_in_time(tmp_path: Path, reads: list[str], monkeypatch: py
     assert Holders(str(tmp_path)).of(4711, 0) is None
     assert len(reads) <= 256
     assert Holders(str(tmp_path)).of_all([4711]) == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "elsewhere", "deleted", "container"),
+    [
+        ("web", True, False, "web"),
+        ("web", False, True, "web"),
+        ("web", False, False, ""),  # anybody can call a scope of his own docker-ID
+        ("", True, False, "another mount namespace"),
+        ("", False, True, ""),
+        ("", False, False, ""),
+    ],
+)
+def test_a_container_has_files_of_its_own(named: str, *, elsewhere: bool, deleted: bool, container: str) -> None:
+    process = Process(
+        pid=7,
+        uid=0,
+        executable="/usr/bin/curl",
+        deleted=deleted,
+        elsewhere=elsewhere,
+        command="curl",
+        unit="docker.scope",
+        container=named,
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        parents=(),
+    )
+    assert Attribution._container(process) == container
+
+
+def test_a_walk_over_namespaces_ends_in_time_and_is_not_repeated_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spaces, "_WALK_SECONDS", -1.0)
+    net = tmp_path / "5/net"
+    net.mkdir(parents=True)
+    (tmp_path / "5/ns").mkdir()
+    (tmp_path / "5/ns/net").touch()
+    (net / "fib_trie").write_text("           |-- 192.0.2.130\n              /32 host LOCAL\n")
+    found = Spaces(tmp_path)
+    assert found.having("192.0.2.130") == []
+    monkeypatch.setattr(spaces, "_WALK_SECONDS", 60.0)
+    monkeypatch.setattr(spaces, "_AGAIN_SECONDS", -1.0)
+    found._took = 1000.0
+    assert found.having("192.0.2.130") == []
+    found._took = 0.0
+    assert [space.pid for space in found.having("192.0.2.130")] == [5]
+
+
+def test_who_makes_searches_long_does_so_for_himself_alone(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of sockets that nobody holds, as while they are in flight, all links are read; he has any number of them."""
+    monkeypatch.setattr(holders, "_SEARCH_SECONDS", -1.0)
+    monkeypatch.setattr(holders, "_SHORT_SECONDS", -1.0)
+    links(tmp_path, 900, *["/dev/null"] * 600)
+    found = Holders(str(tmp_path))
+    assert found.of(1, os.geteuid()) is None
+    monkeypatch.setattr(holders, "_SEARCH_SECONDS", 60.0)
+    reads.clear()
+    assert found.of(2, os.geteuid()) is None
+    assert len(reads) <= 256
+    links(tmp_path, 800, SOCKET)
+    assert found.of(4711, 12345) == 800  # of another user
 
 
 def test_of_a_namespace_so_many_addresses_are_read(tmp_path: Path) -> None:

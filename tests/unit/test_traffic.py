@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwfeed import names, reporting
-from fwfeed.attribution import package
+from fwfeed import names
+from fwfeed.attribution import executables
 from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.report.evidence import Basis, evidence, inert
@@ -113,9 +113,13 @@ def test_where_only_the_log_told_nobody_knows_what_was_lost() -> None:
     assert traffic_json(shown)["lost"] is None
     made = page(shown, language="en", host="www1", version="1.0").decode()
     assert '<dd><span lang="en">not known</span>' in made
-    assert "The log is limited to 10/s." in made
+    assert "the log is limited to 10/s: what was lost then is not known." in made
     assert "not known, as the log is limited to 10/s.\nA" in pack(shown, flows)["README.txt"].decode()
-    assert traffic_json(traffic(flows, only_log="10/s", lost={NOW: 3}))["lost"] == 3
+    assert traffic_json(shown)["lost_is_all"] is False
+    partly = traffic(flows, only_log="10/s", lost={NOW: 3})
+    assert (traffic_json(partly)["lost"], traffic_json(partly)["lost_is_all"]) == (3, False)
+    assert "; 3 events lost while watched, else not known, the log is limited to 10/s" in lines(partly)
+    assert "3 events were lost while it was watched, and how many " in pack(partly, flows)["README.txt"].decode()
 
 
 def test_whoever_watched_knows_what_was_lost(tmp_path: Path) -> None:
@@ -124,8 +128,13 @@ def test_whoever_watched_knows_what_was_lost(tmp_path: Path) -> None:
     with Ledger.open(path(made.state)) as ledger:
         ledger.record([sent(at=now - timedelta(hours=1))])
         assert made.run("--json", "report").value["lost"] is None
-        ledger.watched(now - timedelta(hours=2), now)
-        assert made.run("--json", "report").value["lost"] == 0
+        ledger.watched(now - timedelta(seconds=10), now)  # not when this went abroad
+        assert made.run("--json", "report").value["lost"] is None
+        ledger.watched(now - timedelta(hours=2), now - timedelta(minutes=30))
+        assert made.run("--json", "report").value["lost"] is None
+        ledger.watched(now - timedelta(minutes=28), now)
+        value = made.run("--json", "report").value
+        assert (value["lost"], value["lost_is_all"]) == (0, True)
 
 
 def test_what_nobody_knows_the_country_of_is_in_none_and_a_sum_is_no_address() -> None:
@@ -140,6 +149,26 @@ def test_who_came_in_has_a_country_in_the_timeline() -> None:
     flows = [sent(direction=Direction.IN, source="203.0.113.4")]
     (row,) = csv.DictReader(io.StringIO(pack(traffic(flows), flows)["timeline.csv"].decode()))
     assert row["country"] == "US"
+
+
+def test_a_scan_is_summed_up_by_program_beyond_what_is_told_apart(
+    place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.traffic.PAIRS", 5)
+    now = datetime.now(UTC)
+    scan = [sent(sender("/tmp/scan"), at=now, destination=f"203.0.113.{end}") for end in range(100, 150)]
+    late = [sent(sender("/tmp/late"), at=now, destination="203.0.113.7", destination_port=port) for port in (1, 2)]
+    often = [sent(sender("/usr/bin/curl"), at=now, destination="203.0.113.9")] * 60
+    with Ledger.open(path(place.state)) as ledger:
+        ledger.record([*scan, *late, *often])
+    value = place.run("--json", "report").value
+    assert value["left"] == 2 + 50 + 2 + 60
+    assert {each["executable"] for each in value["programs"]} >= {"/tmp/scan", "/tmp/late", "/usr/bin/curl"}
+    assert value["destinations"][0]["address"] == "203.0.113.9"
+    assert len([each for each in value["destinations"] if each["address"]]) == 5
+    assert sum(each["count"] for each in value["destinations"] if not each["address"]) == 2 + 50 + 2 - 4
+    assert "addresses and ports are told apart; 50 connections were to others" in value["remarks"][0]
+    assert "told apart; 50 connections" in place.run("preview").out
 
 
 def test_beyond_the_cap_countries_are_of_the_busiest(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,12 +253,12 @@ def test_a_program_has_the_package_that_owns_its_file(
     rpm.write_text(f'#!/bin/sh\nfor last; do :; done\necho "$last" >>{tmp_path}/asked\necho curl-8.9.1-5.el10\n')
     rpm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{rpm.parent}:/usr/bin:/bin")
-    package.owner.cache_clear()
+    executables.owner.cache_clear()
     with Ledger.open(path(place.state)) as ledger:
         now = datetime.now(UTC)
         ledger.record([sent(sender("/usr/bin/curl"), at=now), sent(sender("/app/x", container="web"), at=now)])
     programs = {each["executable"]: each["package"] for each in place.run("--json", "report").value["programs"]}
-    package.owner.cache_clear()
+    executables.owner.cache_clear()
     assert (programs["/usr/bin/curl"], programs["/app/x"]) == ("curl-8.9.1-5.el10", "")
     asked = (tmp_path / "asked").read_text().split()
     assert "/usr/bin/curl" in asked
@@ -321,7 +350,40 @@ def test_a_program_that_is_a_pipe_does_not_hold_up_the_evidence(place: World, tm
 
 @pytest.mark.parametrize("broken", ["/proc/version", "/proc/self/mem"])
 def test_what_the_kernel_makes_up_is_not_read_for_a_sum(broken: str) -> None:
-    assert reporting._hash(broken).why == "empty, or no file of a disk"
+    assert executables.digest(os.path.realpath(broken)) == ("", "empty, or no file of a disk")
+
+
+def test_of_what_a_link_leads_to_by_now_nothing_is_opened_and_nobody_is_said_to_own_it(
+    place: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody has put a link to /dev/watchdog, or to dnf, in the place of what he ran."""
+    (tmp_path / "miner").unlink()
+    device = Path("/dev/null")
+    (tmp_path / "miner").symlink_to(device)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/dnf").write_bytes(b"1")
+    (tmp_path / "folder").symlink_to("real")
+    opened: list[str] = []
+    real = os.open
+
+    def spied(path: str, *how: int) -> int:
+        opened.append(path)
+        return real(path, *how)
+
+    monkeypatch.setattr("os.open", spied)
+    for linked in (tmp_path / "miner", tmp_path / "folder/dnf"):
+        assert executables.digest(str(linked)) == ("", "a link leads elsewhere from there by now")
+        assert executables.owner(str(linked)) == ""
+    assert opened == []
+    assert executables.digest(str(device)) == ("", "not a regular file of at most 1,024 MiB")
+    assert executables.digest(str(tmp_path / "real/dnf")) == (hashlib.sha256(b"1").hexdigest(), "")
+
+
+def test_on_a_host_without_rpm_nothing_is_owned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    executables.owner.cache_clear()
+    assert executables.owner("/usr/bin/env") == ""
+    executables.owner.cache_clear()
 
 
 def test_a_disk_that_fails_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,8 +391,8 @@ def test_a_disk_that_fails_is_no_traceback(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     (tmp_path / "miner").write_bytes(b"1")
-    monkeypatch.setattr("fwfeed.reporting._blocks", fail)
-    assert reporting._hash(str(tmp_path / "miner")).why == "cannot be read: Input/output error"
+    monkeypatch.setattr("fwfeed.attribution.executables._blocks", fail)
+    assert executables.digest(str(tmp_path / "miner")) == ("", "cannot be read: Input/output error")
 
 
 def test_without_a_ledger_it_says_what_to_do_and_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

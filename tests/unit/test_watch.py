@@ -285,8 +285,8 @@ def test_what_waits_is_bounded_and_the_rest_is_lost(
 ) -> None:
     monkeypatch.setattr("fwfeed.cli.recording._MOST", 10)
     with locked(ledger):
-        recording.record([sent(at=NOW)] * 7, NOW)
-        recording.record([sent(at=NOW)] * 7, NOW)
+        for start in (0, 7):
+            recording.record([sent(at=NOW, destination_port=port) for port in range(start, start + 7)], NOW)
         with pytest.raises(FwfeedError, match="in use"):
             recording.end()
     recording.end()

@@ -108,7 +108,7 @@ def _figures(traffic: Traffic) -> Iterator[str]:
         (("Program known of", "プログラム判明率"), share(traffic.attributed, traffic.left), ""),
         (
             ("Events lost", "欠落イベント"),
-            both("not known", "不明") if traffic.only_log else f"{traffic.lost:,}",
+            f"{traffic.lost:,}" if traffic.lost or not traffic.only_log else both("not known", "不明"),
             "lost" if traffic.lost else "",
         ),
     ]
@@ -123,7 +123,12 @@ def _figures(traffic: Traffic) -> Iterator[str]:
     if came_in:
         notes.append(both(f"{came_in:,} more came in.", f"ほかに着信 {came_in:,} 件。"))
     if limit := traffic.only_log and text(traffic.only_log):
-        notes.append(both(f"The log is limited to {limit}.", f"ログは {limit} に制限されています。"))
+        notes.append(
+            both(
+                f"Not all of it was watched, and the log is limited to {limit}: what was lost then is not known.",
+                f"常時監視ではなく、ログは {limit} に制限されているため、その間の欠落は不明です。",
+            )
+        )
     if notes:
         yield f'<p class="more">{" ".join(notes)}</p>\n'
 
