@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fwfeed.cli.commands import TOLD, refresh, sizes_text, without_root
-from fwfeed.cli.session import Session, complain, print_json, print_lines
-from fwfeed.errors import ExitCode
+from fwfeed.cli.session import Session, complain, print_json, print_lines, say_why
+from fwfeed.errors import ExitCode, FwfeedError
 
 if TYPE_CHECKING:
     from fwfeed.apply import Applied, Operator
 
+_WITHOUT_NEWS = frozenset({ExitCode.FAILED, ExitCode.REFUSED})  # as when a disk is full, or every file is bad
 _ITSELF = (sys.executable, "-P", "-m", "fwfeed")
 
 
 def update(session: Session) -> int:
-    """Refresh, then apply what is accepted, even where something new is held."""
+    """Refresh, then apply what is accepted, even where something new is held, or nothing new could be had."""
     from fwfeed.apply import apply, require_root
 
     require_root()  # before the candidate is replaced, not after
     code = without_root(session, lambda: refresh(session, show=False))
-    if code not in {ExitCode.DONE, TOLD}:
+    if code not in {ExitCode.DONE, TOLD} and not (code in _WITHOUT_NEWS and _has_candidate(session)):
         return code
     applied = apply(session.config, _operator(session), unattended=True)
     _show(session, applied, "applied")
+    if code not in {ExitCode.DONE, TOLD}:
+        return code
     return ExitCode.REFUSED if code == TOLD or applied.held_back else ExitCode.DONE
+
+
+def _has_candidate(session: Session) -> bool:
+    from fwfeed.store import candidates
+
+    try:
+        return candidates.find(Path(session.config.paths.state)) is not None
+    except FwfeedError:
+        return False
 
 
 def apply(session: Session) -> int:
@@ -136,7 +149,7 @@ def _show(session: Session, applied: Applied, done: str) -> None:
     for warning in applied.warnings:
         session.note(f"warning: {warning}")
     if applied.held_back:
-        session.note(f"held back: {applied.held_back}; fwfeed apply goes on again")
+        say_why([f"held back: {applied.held_back}; fwfeed apply goes on again"], "")
     generation, waits = applied.generation, applied.waits
     if session.json:
         print_json(

@@ -121,7 +121,7 @@ def guarded(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         pass  # whoever was reading the result has seen enough
     except KeyboardInterrupt as error:
-        say(f"fwfeed: interrupted{f' by {error}' if str(error) else ''}")
+        say_why([f"interrupted{f' by {error}' if str(error) else ''}"], "")
         code = ExitCode.FAILED
     return code
 

@@ -184,6 +184,12 @@ def test_a_change_that_nobody_confirms_is_undone_also_where_a_timer_made_it(web:
     web.wait_for("fwfeed history | head -n 1 | grep -q 'not confirmed: nobody confirmed it in time'", 60)
     assert _files(web) == before
     web.type("fwfeed history")
+    _night(web)
+    assert _result(web, APPLY) == "exit-code 3"
+    assert [re.sub(r"\d+", "N", line) for line in _told(web, APPLY)] == [
+        "fwfeed: held back: nobody confirmed generation N; fwfeed apply goes on again"
+    ]
+    assert _files(web) == before
     _configure(web, 'prefix = "ABROAD "', '#prefix = "OUTBOUND_FOREIGN "')
     _configure(web, 'confirm = "8s"', '#confirm = "off"')
     web.type("fwfeed apply")

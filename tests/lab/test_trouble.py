@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -37,7 +38,7 @@ from tests.lab.whole import (
     table_handle,
     whole,
 )
-from tests.lab.world import World, wait_until
+from tests.lab.world import FILE, World, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -394,6 +395,22 @@ def test_entries_that_drifted_are_mended_without_a_reload(lab: World) -> None:
     assert "without a reload" in lab.fwfeed("update").stdout
     assert whole(lab) == "new"
     assert table_handle(lab) == handle
+
+
+def test_drift_is_mended_also_where_nothing_new_can_be_had(lab: World) -> None:
+    have_old_and_prepare_new(lab, "entries")
+    goes_in(lab)
+    lab.ask(f"{BUS_NAME}.ipset.removeEntry", "string:JP", "string:192.0.2.0/28")
+    (lab.folder / "mirror" / FILE).write_bytes(b"nonsense")
+    shutil.rmtree(lab.folder / "cache")
+    done = lab.fwfeed("update")
+    assert done.returncode == 3, done.stderr
+    assert "without a reload" in done.stdout
+    assert whole(lab) == "new"
+    shutil.rmtree(lab.folder / "state/candidate")  # and where there is nothing at all
+    done = lab.fwfeed("update")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert whole(lab) == "new"
 
 
 @pytest.mark.parametrize("command", ["flush set inet firewalld JP", "delete table inet firewalld"])
