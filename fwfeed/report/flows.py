@@ -13,7 +13,7 @@ def flow_json(sent: Sent) -> dict[str, Any]:
     """Return a flow and its sender as one object; what is not known is null or empty."""
     flow, sender = sent.flow, sent.sender
     return {
-        "at": flow.at.isoformat(timespec="milliseconds"),
+        "at": flow.at.isoformat(timespec="microseconds"),
         "direction": str(flow.direction),
         "family": flow.family.value,
         "protocol": flow.protocol,

@@ -4,7 +4,8 @@
 
 Connections come from processes that stay, and from such as make one and end, in a namespace of their own; each says
 which PID it has, from which port it connects, and when it is about to. That is held against what watch says. Its clock
-starts before connect(), so the delay has all of the way; watch's own begins when it reads the packet.
+starts before connect(), so the delay has all of the way; watch's own begins when it reads the packet. CPU is that of
+fwfeed-watch.service's command, which says nothing and records, under the same load once more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from pathlib import Path
 from statistics import median, quantiles
 
-from tests.lab.attributing import place
+from tests.lab.attributing import FWFEED, Place, place, wait_until
 
 # Connects at a rate from workers that stay and from children that connect once and end, says PID, port and time.
 _SOURCE = """
@@ -86,28 +87,18 @@ def _measure(name: str, fresh: int, rate: float, seconds: float, lives: float, n
         sink = at.start("peer", sys.executable, "-c", _SINK)
         output, script = Path(folder) / "watch.json", Path(folder) / "connects"
         script.write_text(_SOURCE)
+        load = [sys.executable, str(script), str(rate), str(seconds), str(lives), at.peer, str(fresh)]
         with output.open("wb") as file, (Path(folder) / "said").open("wb") as said:
             watch = at.watch(file, said)
             os.setpriority(os.PRIO_PROCESS, watch.pid, nice)
-            before = os.times()
-            cpu = _cpu(watch.pid)
-            source = at.start(
-                "host",
-                sys.executable,
-                str(script),
-                str(rate),
-                str(seconds),
-                str(lives),
-                at.peer,
-                str(fresh),
-                stdout=subprocess.PIPE,
-            )
-            made = source.communicate()[0].decode().splitlines()
+            began = time.monotonic()
+            made = at.start("host", *load, stdout=subprocess.PIPE).communicate()[0].decode().splitlines()
+            passed = time.monotonic() - began
             time.sleep(0.5)
-            spent, passed = _cpu(watch.pid) - cpu, os.times().elapsed - before.elapsed
             watch.send_signal(signal.SIGTERM)
             watch.wait(30)
-            sink.kill()
+        spent = _recording(at, Path(folder), load, nice)
+        sink.kill()
         remark = (Path(folder) / "said").read_text().strip().splitlines()[-1]
         flows = [json.loads(line) for line in output.read_text().splitlines()]
     # a port may come twice: each connection takes the flow of its port that began last before it was seen
@@ -117,21 +108,37 @@ def _measure(name: str, fresh: int, rate: float, seconds: float, lives: float, n
     right = wrong = seen = 0
     delays = []
     for line in made:
-        pid, port, began = line.split()
-        named = [each for each in by_port.get(int(port), []) if abs(_named(each) - float(began)) < 5]
+        pid, port, since = line.split()
+        named = [each for each in by_port.get(int(port), []) if abs(_named(each) - float(since)) < 5]
         seen += bool(named)
         if any(each["pid"] == int(pid) for each in named):
             right += 1
         else:
             wrong += any(each["pid"] is not None for each in named)
-        delays += [max(_named(each) - float(began), 0) for each in named[:1]]
+        delays += [max(_named(each) - float(since), 0) for each in named[:1]]
     p99 = quantiles(delays, n=100)[98]
     print(
         f"{name:<22} {len(made):>7,} {seen:>7,} {right / len(made):>8.2%} {wrong:>6} {median(delays) * 1000:>6.2f} ms"
-        f" {p99 * 1000:>6.2f} ms {spent / passed:>7.1%} {remark.rpartition(', ')[2]}"
+        f" {p99 * 1000:>6.2f} ms {spent:>7.1%} {remark.rpartition(', ')[2]}"
         f"   ({len(made) / passed:.0f}/s, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)",
         flush=True,
     )
+
+
+def _recording(at: Place, folder: Path, load: list[str], nice: int) -> float:
+    """Return the share of one core that the service's command takes under a load."""
+    state, config = folder / "state", folder / "fwfeed.toml"
+    config.write_text(f'[paths]\nstate = "{state}"\n')
+    watch = at.start("host", FWFEED, "--config", str(config), "--quiet", "watch", "--record")
+    wait_until((state / "ledger.sqlite-wal").exists, "the ledger is open")
+    time.sleep(0.5)
+    os.setpriority(os.PRIO_PROCESS, watch.pid, nice)
+    began, cpu = time.monotonic(), _cpu(watch.pid)
+    at.start("host", *load, stdout=subprocess.DEVNULL).wait()
+    spent = (_cpu(watch.pid) - cpu) / (time.monotonic() - began)
+    watch.send_signal(signal.SIGTERM)
+    watch.wait(30)
+    return spent
 
 
 def _named(flow: dict[str, object]) -> float:
