@@ -21,6 +21,14 @@ from tests.unit.flows import flow
 ROW = "  1: 00000000:{:04X} 00000000:0000 07 00000000:00000000 00:00000000 00000000 {} 0 {} 2 0 0\n"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no search end early because this machine is busy, nor be forgotten that one did."""
+    monkeypatch.setattr(holders, "_SEARCH_SECONDS", 60.0)
+    monkeypatch.setattr(holders, "_TIRED_SECONDS", 600.0)
+    monkeypatch.setattr(spaces, "_WALK_SECONDS", 60.0)
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Attribution]:
     monkeypatch.setattr(tables, "raw", lambda *_asked: set())
@@ -197,7 +205,7 @@ def test_who_makes_searches_long_does_so_for_himself_alone(
     links(tmp_path, 900, *["/dev/null"] * 600)
     found = Holders(str(tmp_path))
     assert found.of(1, os.geteuid()) is None
-    monkeypatch.setattr(holders, "_SEARCH_SECONDS", 60.0)
+    monkeypatch.setattr(holders, "_SEARCH_SECONDS", 60.0)  # not for him
     reads.clear()
     assert found.of(2, os.geteuid()) is None
     assert len(reads) <= 256
