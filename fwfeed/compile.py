@@ -11,7 +11,7 @@ from fwfeed.feeds import SPECIAL_PURPOSE, Feed, special_purpose
 from fwfeed.model import Listing, Part, Recipe, Snapshot
 from fwfeed.prefixes import Family, Prefix, Range, Ranges, count, cover, covering, merge, parse_prefix, spans, subtract
 
-PREFIX_CAP = 120_000
+PREFIX_CAP = 100_000
 """The most prefixes the parts of a set may have in a family: far more than firewalld loads in reasonable time."""
 
 _Origin = tuple[str, str]  # (registry, country) or (feed, feed)

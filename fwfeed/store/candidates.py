@@ -17,7 +17,7 @@ _MADE = rf"candidate\.json|delegations\.sqlite|{files.SCRATCH}"
 OURS = rf"lock|refusals\.json|{re.escape(hosts.NAME)}|{_MADE}|held/({_MADE})?"
 """What paths below the folder of candidates look like; those of folders end in /."""
 
-_SIZE_CAP = 20 << 20  # 2 x 120,000 of the longest prefixes are 8.8 MB
+_SIZE_CAP = 20 << 20  # 2 x 100,000 of the longest prefixes are 7.4 MB
 _REFUSALS_CAP = 1 << 20
 _APPROVAL_CAP = 1 << 12
 

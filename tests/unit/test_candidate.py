@@ -507,4 +507,4 @@ def test_the_longest_message_is_short() -> None:
 
 def test_more_prefixes_than_a_set_may_have_are_refused() -> None:
     message = refused(tampered(lambda document: document.update(ipv4=["192.0.2.0/24"] * 200_001)))
-    assert "more than 120,000 IPv4 prefixes" in message
+    assert "more than 100,000 IPv4 prefixes" in message

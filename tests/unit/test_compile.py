@@ -378,7 +378,7 @@ def refused(call: Callable[[], object]) -> str:
 
 def test_the_cap_is_far_above_every_real_set_and_below_what_a_host_can_hold() -> None:
     # all five registries' records of all countries were 243,000 in 2018; the largest country had 63,000 prefixes
-    assert PREFIX_CAP == 120_000
+    assert PREFIX_CAP == 100_000
 
 
 @pytest.mark.usefixtures("small_cap")
