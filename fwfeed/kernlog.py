@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fwfeed.errors import FwfeedError
-from fwfeed.logline import LONGEST, Line, lines_of, of_dmesg, of_journal, of_syslog
+from fwfeed.logline import LONGEST, Line, lines_of, microseconds, of_dmesg, of_journal, of_syslog, stamp_of
 from fwfeed.process import Output
 
 _JOURNAL = Path("/run/systemd/journal")  # there while journald runs
 _PERSISTENT = Path("/var/log/journal")  # there where it outlives a boot
 _MESSAGES = Path("/var/log/messages")
 _dated = re.compile(r".+-[0-9]{8}").fullmatch
-_stamp = re.compile(rb'"__REALTIME_TIMESTAMP" ?: ?"([0-9]{1,16})"').search
 _BLOCK = 1 << 20
 _FIELDS = "--output-fields=MESSAGE,_TRANSPORT"
 
@@ -34,7 +33,7 @@ def of_this_host(prefixes: tuple[str, ...], *, since: datetime, now: datetime) -
         return
     if _MESSAGES.is_file() and not _PERSISTENT.is_dir():
         begins = _beginning_of_the_journal()
-        if begins is None or since.timestamp() * 1_000_000 < begins:
+        if begins is None or microseconds(since) < begins:
             for file in _syslogs(since):
                 yield from (line for line in of_a_file(file, prefixes, now) if begins is None or line[0] < begins)
     yield from of_the_journal(prefixes, since=since)
@@ -53,33 +52,20 @@ def _beginning_of_the_journal() -> int | None:
     """Return when the first entry was made, in microseconds since 1970; None where there is none."""
     output = Output("journalctl", "-q", "-o", "json", "--output-fields=_BOOT_ID")
     try:
-        first = next(_lines(output.fileno(), 4 * LONGEST), b"")
+        return stamp_of(next(_lines(output.fileno(), 4 * LONGEST), b""))
     finally:
         output.end()
-    found = _stamp(first)
-    return None if found is None else int(found[1])
 
 
-def of_the_journal(
-    prefixes: tuple[str, ...], *, since: datetime | None = None, follow: bool = False
-) -> Generator[Line, None, None]:
-    """Yield what the journal has, of all boots, and with `follow` what comes. Raises FwfeedError."""
+def of_the_journal(prefixes: tuple[str, ...], *, since: datetime) -> Generator[Line, None, None]:
+    """Yield what the journal has, of all boots. Raises FwfeedError."""
     # not -k, which is of this boot alone; of_journal checks it again
-    command = ["journalctl", "-q", "-o", "json", _FIELDS, "_TRANSPORT=kernel"]
-    command += [f"--since=@{since.timestamp():.6f}"] if since is not None else []
-    command += ["--follow", "--no-tail" if since is not None else "--lines=0"] if follow else []
-    output = Output(*command)
+    output = Output("journalctl", "-q", "-o", "json", _FIELDS, "_TRANSPORT=kernel", f"--since=@{since.timestamp():.6f}")
     try:
         yield from lines_of(_lines(output.fileno(), 4 * LONGEST), of_journal(prefixes))
         output.check()
     finally:
         output.end()
-
-
-def of_an_export(path: Path, prefixes: tuple[str, ...]) -> Generator[Line, None, None]:
-    """Yield what a file has that `journalctl -o json` has written. Raises FwfeedError."""
-    with closing(_file(path)) as lines:
-        yield from lines_of(lines, of_journal(prefixes))
 
 
 def of_a_file(path: Path, prefixes: tuple[str, ...], now: datetime) -> Generator[Line, None, None]:

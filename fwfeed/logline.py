@@ -39,7 +39,7 @@ _match = re.compile(
 _neighbours = re.compile(rb" TYPE=13[3-6](?: |$)").match  # how those of IPv6 find each other: no flow
 _uid = re.compile(rb" UID=([0-9]{1,10}) GID=[0-9]{1,10}(?: |$)").match
 _repeated = re.compile(rb" (?:IN|OUT|SRC|DST|PROTO|SPT|DPT)=").search
-_stamp = re.compile(rb'"__REALTIME_TIMESTAMP":"([0-9]{1,16})"').search
+_stamp = re.compile(rb'"__REALTIME_TIMESTAMP" ?: ?"([0-9]{1,16})"').search
 _number = re.compile("[0-9]{1,16}", re.ASCII).fullmatch
 _MESSAGE, _KERNEL = b'"MESSAGE":"', b'"_TRANSPORT":"kernel"'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +47,22 @@ _MICROSECOND = timedelta(microseconds=1)
 _NOBODY = (1 << 32) - 1
 # not strftime's, which are the locale's
 _MONTHS = dict(zip(re.findall("...", "JanFebMarAprMayJunJulAugSepOctNovDec"), range(1, 13), strict=True))
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a moment as a Line has it."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment_of(microseconds: int) -> datetime:
+    """Return the moment that a Line has."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def stamp_of(entry: bytes) -> int | None:
+    """Return when an entry of `journalctl -o json` was made, as a Line has it, or None."""
+    found = _stamp(entry)
+    return None if found is None else int(found[1])
 
 
 def parse(line: bytes, at: int, prefixes: tuple[bytes, ...], start: int = 0, end: int = 1 << 30) -> Line | None:
@@ -133,9 +149,9 @@ def of_journal(prefixes: tuple[str, ...]) -> Read:
         # without an escape, each quote begins or ends a text: none of these can be a part of one
         if start >= 0 and b"\\" not in line and line.endswith((b'"}', b'"}\n')):
             start += len(_MESSAGE)
-            if not line.startswith(marks, start) or _KERNEL not in line or (stamp := _stamp(line)) is None:
+            if not line.startswith(marks, start) or _KERNEL not in line or (stamp := stamp_of(line)) is None:
                 return None
-            return parse(line, int(stamp[1]), marks, start, line.index(b'"', start))
+            return parse(line, stamp, marks, start, line.index(b'"', start))
         # most of a journal is not worth reading
         return _entry(line, marks) if any(mark in line for mark in marks) else None
 
@@ -198,7 +214,7 @@ def _text(
         found = stamped(line)
         if found is None or (at := time(found[1])) is None:
             return None
-        return parse(line.rstrip(b"\r\n"), (at - _EPOCH) // _MICROSECOND, marks, found.end())
+        return parse(line.rstrip(b"\r\n"), microseconds(at), marks, found.end())
 
     return read
 

@@ -117,7 +117,7 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
 
 def _all_watched(spans: Iterable[tuple[int, int]], since: datetime, until: datetime) -> bool:
     """Return whether somebody watched all of a time, but for moments as when a service is started again."""
-    gap = milliseconds(since) - milliseconds(since - _GAP)
+    gap = _GAP // timedelta(milliseconds=1)
     reached = milliseconds(since)
     for first, last in spans:
         if first <= reached + gap:

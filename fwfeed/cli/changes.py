@@ -13,7 +13,7 @@ from fwfeed.errors import ExitCode, FwfeedError
 if TYPE_CHECKING:
     from fwfeed.apply import Applied, Operator
 
-_WITHOUT_NEWS = frozenset({ExitCode.FAILED, ExitCode.REFUSED})  # as when a disk is full, or every file is bad
+_GOES_ON = frozenset({ExitCode.FAILED, ExitCode.REFUSED})  # as when a disk is full, or every file is bad
 _ITSELF = (sys.executable, "-P", "-m", "fwfeed")
 
 
@@ -23,11 +23,12 @@ def update(session: Session) -> int:
 
     require_root()  # before the candidate is replaced, not after
     code = without_root(session, lambda: refresh(session, show=False))
-    if code not in {ExitCode.DONE, TOLD} and not (code in _WITHOUT_NEWS and _has_candidate(session)):
+    without_news = code not in {ExitCode.DONE, TOLD}
+    if without_news and not (code in _GOES_ON and _has_candidate(session)):
         return code
     applied = apply(session.config, _operator(session), unattended=True)
     _show(session, applied, "applied")
-    if code not in {ExitCode.DONE, TOLD}:
+    if without_news:
         return code
     return ExitCode.REFUSED if code == TOLD or applied.held_back else ExitCode.DONE
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from fwfeed.errors import FwfeedError
-from fwfeed.flow import Direction, Known, Sent
+from fwfeed.flow import Direction, Known
 from fwfeed.ledger.clock import believed
 from fwfeed.ledger.programs import Programs
 from fwfeed.ledger.schema import (
@@ -35,7 +35,7 @@ from fwfeed.ledger.schema import (
     tallies,
 )
 from fwfeed.store import files
-from fwfeed.tally import HOUR, NO_PORT, NOBODY, Key, Sum, Tally, fold, milliseconds, moment
+from fwfeed.tally import HOUR, NO_PORT, NOBODY, Key, Sum, Tally, milliseconds, moment
 
 NAME = "ledger.sqlite"
 KEEP = timedelta(days=90)
@@ -126,15 +126,6 @@ class Ledger:
         """Close it."""
         with suppress(sqlite3.Error):
             self._connection.close()
-
-    def record(
-        self,
-        flows: Sequence[Sent],
-        *,
-        watched: tuple[datetime, datetime] | None = None,
-    ) -> None:
-        """Count flows, and keep since when all was seen: all of it, or nothing."""
-        self.count(fold((milliseconds(each.flow.at), each.flow, each.sender) for each in flows), watched=watched)
 
     def count(
         self,

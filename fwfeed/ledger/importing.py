@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from fwfeed.flow import Direction, Sender
 from fwfeed.ledger import Ledger
-from fwfeed.logline import Line
+from fwfeed.logline import Line, microseconds, moment_of
 from fwfeed.prefixes import Ranges, find, merge
 from fwfeed.tally import fold
 
@@ -17,8 +17,7 @@ AGAIN = timedelta(seconds=65)
 
 _SEEN = 16_384
 _BATCH = 25_000  # several hours of a busy host: an hour that is cut in two is written twice
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_AGAIN = AGAIN // timedelta(microseconds=1)
 
 
 def import_lines(
@@ -37,24 +36,22 @@ def import_lines(
     """
     spans = merge(ledger.spans())
     number = 0
-    first, last = ((each - _EPOCH) // _MICROSECOND for each in (since, until))
+    first, last = microseconds(since), microseconds(until)
     read = first
-    stream = (line for line in once(lines) if first < line[0] <= last)
+    stream = (line for line in _once(lines) if first < line[0] <= last)
     while batch := list(islice(stream, _BATCH)):
         news = list(_not_watched(batch, spans)) if spans else batch
         read = max(read, *(line[0] for line in batch))  # a clock that was set back may have given some twice
-        position = (_EPOCH + read * _MICROSECOND).isoformat()
         sums = fold((at // 1000, kind, sender(kind.uid)) for at, _port, kind in news)
-        ledger.count(sums, cursors={name: position})
+        ledger.count(sums, cursors={name: moment_of(read).isoformat()})
         number += len(news)
     return number
 
 
-def once(lines: Iterable[Line]) -> Iterator[Line]:
+def _once(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield each connection once: unanswered, each packet of it is new to the kernel, and so in the log again."""
     seen: dict[tuple[int, str, str, str, int | None], int] = {}
     before = seen
-    again = AGAIN // _MICROSECOND
     for line in lines:
         at, port, kind = line
         if port is None:  # nothing tells one from another
@@ -67,7 +64,7 @@ def once(lines: Iterable[Line]) -> Iterator[Line]:
             if len(seen) >= _SEEN:
                 before, seen = seen, {}
         seen[ends] = at
-        if last is None or abs(at - last) >= again:
+        if last is None or abs(at - last) >= _AGAIN:
             yield line
 
 

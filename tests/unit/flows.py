@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fwfeed.flow import Direction, Flow, Kind, Known, Sender, Sent
-from fwfeed.logline import Line
+from fwfeed.ledger import Ledger
+from fwfeed.logline import Line, microseconds, moment_of
 from fwfeed.prefixes import Family
 from fwfeed.tally import Key, Sum, fold, milliseconds
 
 NOW = datetime(2026, 11, 25, 7, 38, 33, tzinfo=UTC)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def flow(**values: Any) -> Flow:
@@ -38,19 +38,24 @@ def flow(**values: Any) -> Flow:
 
 def logged(flow: Flow) -> Line:
     """Return what a log tells of a flow."""
-    return (flow.at - _EPOCH) // timedelta(microseconds=1), flow.source_port, flow
+    return microseconds(flow.at), flow.source_port, flow
 
 
 def flow_of(line: Line) -> Flow:
     """Return the flow that a line of a log tells of."""
     at, port, kind = line
     shared = {field.name: getattr(kind, field.name) for field in fields(Kind)}
-    return Flow(at=_EPOCH + timedelta(microseconds=at), source_port=port, **shared)
+    return Flow(at=moment_of(at), source_port=port, **shared)
 
 
 def counted(flows: Iterable[Sent]) -> dict[Key, Sum]:
     """Count flows."""
     return fold((milliseconds(each.flow.at), each.flow, each.sender) for each in flows)
+
+
+def record(ledger: Ledger, flows: Iterable[Sent], *, watched: tuple[datetime, datetime] | None = None) -> None:
+    """Have a ledger count flows."""
+    ledger.count(counted(flows), watched=watched)
 
 
 def sender(executable: str = "/usr/bin/curl", **values: Any) -> Sender:

@@ -15,7 +15,7 @@ from fwfeed.config.schema import PathsConfig
 from fwfeed.flow import Flow
 from fwfeed.ledger import Ledger, path
 from fwfeed.logline import Line
-from tests.unit.flows import NOW, flow, logged, sent
+from tests.unit.flows import NOW, flow, logged, record, sent
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_what_a_watch_that_is_behind_has_in_hand_is_not_counted_from_the_log(
     journal(monkeypatch, flows)
     with Ledger.open(path(Path(config.paths.state))) as ledger:
         seen = [sent(at=each.at, source_port=each.source_port) for each in flows]
-        ledger.record(seen[:40], watched=(begin, seen[39].flow.at))
+        record(ledger, seen[:40], watched=(begin, seen[39].flow.at))
         assert reporting.import_log(config, now=NOW) == 0
-        ledger.record(seen[40:80], watched=(begin, seen[79].flow.at))
+        record(ledger, seen[40:80], watched=(begin, seen[79].flow.at))
         assert reporting.import_log(config, now=NOW + timedelta(minutes=4)) == 0
         # it has not come back: what it did not record is what the log has
         assert reporting.import_log(config, now=NOW + timedelta(minutes=6)) == 20

@@ -29,7 +29,7 @@ from fwfeed.ledger.schema import Busy
 from fwfeed.logline import Line
 from fwfeed.tally import NOBODY, Sum, Tally, fold, milliseconds
 from tests.unit.builders import CHECKOUT
-from tests.unit.flows import NOW, counted, flow, flow_of, logged, sender, sent, week
+from tests.unit.flows import NOW, counted, flow, flow_of, logged, record, sender, sent, week
 
 LONG_AGO = NOW - timedelta(days=4000)
 
@@ -50,8 +50,8 @@ def rows(ledger: Ledger) -> list[Tally]:
 def test_flows_that_are_alike_are_counted_together(file: Path) -> None:
     hour = NOW.replace(minute=0, second=0)
     with opened(file) as ledger:
-        ledger.record([sent(at=hour + timedelta(minutes=minute), source_port=40000 + minute) for minute in (5, 3, 9)])
-        ledger.record([sent(at=hour + timedelta(minutes=1)), sent(at=hour - timedelta(minutes=1))])
+        record(ledger, [sent(at=hour + timedelta(minutes=minute), source_port=40000 + minute) for minute in (5, 3, 9)])
+        record(ledger, [sent(at=hour + timedelta(minutes=1)), sent(at=hour - timedelta(minutes=1))])
         earlier, later = rows(ledger)
     assert (earlier.number, later.number) == (1, 4)
     assert (later.hour, later.first, later.last) == (hour, hour + timedelta(minutes=1), hour + timedelta(minutes=9))
@@ -78,21 +78,21 @@ def test_flows_that_are_alike_are_counted_together(file: Path) -> None:
 )
 def test_flows_that_differ_in_what_matters_are_not(other: Sent, file: Path) -> None:
     with opened(file) as ledger:
-        ledger.record([sent(), other])
+        record(ledger, [sent(), other])
         assert len(rows(ledger)) == 2
 
 
 def test_what_came_in_is_counted_by_where_it_came_from(file: Path) -> None:
     coming = [sent(direction=Direction.IN, source="203.0.113.9", destination="198.51.100.1", destination_port=22)]
     with opened(file) as ledger:
-        ledger.record(coming)
+        record(ledger, coming)
         (row,) = rows(ledger)
     assert (row.foreign, row.port, row.origin) == ("203.0.113.9", 22, "")
 
 
 def test_forwarded_flows_are_told_apart_by_where_they_come_from(file: Path) -> None:
     with opened(file) as ledger:
-        ledger.record([sent(direction=Direction.FORWARDED, source=f"10.88.0.{end}") for end in (2, 3, 3)])
+        record(ledger, [sent(direction=Direction.FORWARDED, source=f"10.88.0.{end}") for end in (2, 3, 3)])
         assert sorted((row.origin, row.number) for row in rows(ledger)) == [("10.88.0.2", 1), ("10.88.0.3", 2)]
 
 
@@ -126,7 +126,7 @@ def test_it_counts_as_one_who_counts_on_fingers(batches: list[list[Sent]]) -> No
     try:
         with opened(connection_file) as ledger:
             for batch in batches:
-                ledger.record(batch)
+                record(ledger, batch)
             found = rows(ledger)
     finally:
         for path in connection_file.parent.glob(f"{connection_file.name}*"):
@@ -233,9 +233,9 @@ def test_what_was_seen_and_since_when_are_kept_together_or_not_at_all(file: Path
     span = (NOW - timedelta(minutes=5), NOW)
     with opened(file) as ledger:
         with pytest.raises(AttributeError):
-            ledger.record([sent()], watched=(NOW, object()))  # type: ignore[arg-type]
+            record(ledger, [sent()], watched=(NOW, object()))  # type: ignore[arg-type]
         assert (rows(ledger), ledger.spans()) == ([], [])
-        ledger.record([sent()], watched=span)
+        record(ledger, [sent()], watched=span)
         assert ledger.spans() == [tuple(map(milliseconds, span))]
         assert len(rows(ledger)) == 1
 
@@ -262,7 +262,7 @@ def test_lost_events_are_counted_by_the_hour(file: Path) -> None:
 
 def test_only_the_hours_asked_for_are_selected(file: Path) -> None:
     with opened(file) as ledger:
-        ledger.record([sent(at=NOW - timedelta(hours=back)) for back in range(10)])
+        record(ledger, [sent(at=NOW - timedelta(hours=back)) for back in range(10)])
         chosen = list(ledger.select(NOW - timedelta(hours=3), NOW - timedelta(hours=1)))
         assert [(NOW.hour - row.hour.hour) for row in chosen] == [3, 2, 1]
 
@@ -308,13 +308,13 @@ def test_whoever_fails_in_mid_record_leaves_nothing(file: Path) -> None:
         with pytest.raises(FwfeedError):
             ledger.count(counted([sent()]), cursors={"journal": object()})  # type: ignore[dict-item]
         assert rows(ledger) == []
-        ledger.record([sent()])
+        record(ledger, [sent()])
         assert len(rows(ledger)) == 1
 
 
 def test_what_is_old_is_forgotten(file: Path) -> None:
     with opened(file, keep=timedelta(days=3)) as ledger:
-        ledger.record([sent(sender(f"/usr/bin/{days}"), at=NOW - timedelta(days=days)) for days in range(6)])
+        record(ledger, [sent(sender(f"/usr/bin/{days}"), at=NOW - timedelta(days=days)) for days in range(6)])
         ledger.lost(1, NOW - timedelta(days=5))
         ledger.prune(NOW)
         assert [row.program.executable for row in rows(ledger)] == [f"/usr/bin/{days}" for days in (3, 2, 1, 0)]
@@ -323,11 +323,11 @@ def test_what_is_old_is_forgotten(file: Path) -> None:
 
 def test_a_clock_that_jumps_ahead_erases_nothing_at_once(file: Path) -> None:
     with opened(file) as ledger:
-        ledger.record([sent()])
+        record(ledger, [sent()])
     for _again in range(2):
         for ahead in (timedelta(days=4000), timedelta()):
             with Ledger.open(file, clock=lambda ahead=ahead: NOW + ahead) as ledger:  # type: ignore[misc]
-                ledger.record([sent(at=NOW + ahead)])
+                record(ledger, [sent(at=NOW + ahead)])
                 assert rows(ledger)[0].first == NOW - timedelta(hours=1)
     with opened(file, keep=timedelta(minutes=30)) as ledger:  # but less to keep is less at once
         ledger.prune(NOW)
@@ -337,7 +337,7 @@ def test_a_clock_that_jumps_ahead_erases_nothing_at_once(file: Path) -> None:
 @pytest.mark.parametrize("first", [timedelta(), -timedelta(days=20000)])
 def test_where_the_clock_goes_on_or_is_put_right_what_is_old_is_forgotten(first: timedelta, file: Path) -> None:
     with opened(file, keep=timedelta(days=3)) as ledger:
-        ledger.record([sent()])
+        record(ledger, [sent()])
         ledger.prune(NOW)
         ledger.prune(NOW + first)
         for hours in range(6, 24 * 3 + 6, 6):
@@ -351,7 +351,7 @@ def test_rows_are_bounded_and_the_oldest_hours_go_first(file: Path) -> None:
         sent(at=NOW - timedelta(hours=hour), destination=f"203.0.113.{end}") for hour in range(50) for end in range(20)
     ]
     with opened(file, rows=400, hour_rows=30) as ledger:
-        ledger.record(flows)
+        record(ledger, flows)
         ledger.prune(NOW)
         kept = rows(ledger)
     assert 300 < len(kept) <= 400
@@ -363,11 +363,12 @@ def test_rows_are_bounded_and_the_oldest_hours_go_first(file: Path) -> None:
 def test_bytes_are_bounded(file: Path) -> None:
     with opened(file, size=1 << 20, hour_rows=100) as ledger:
         for hour in range(60):
-            ledger.record(
+            record(
+                ledger,
                 [
                     sent(sender(command="x" * 5000), at=NOW - timedelta(hours=hour), destination=f"203.0.113.{end}")
                     for end in range(90)
-                ]
+                ],
             )
         ledger.prune(NOW)
         assert rows(ledger)
@@ -376,10 +377,10 @@ def test_bytes_are_bounded(file: Path) -> None:
 
 def test_a_scan_does_not_push_out_what_was_before_it(file: Path) -> None:
     with opened(file, rows=500, hour_rows=100) as ledger:
-        ledger.record([sent(at=NOW - timedelta(hours=5))])
+        record(ledger, [sent(at=NOW - timedelta(hours=5))])
         for start in range(0, 3000, 500):
-            ledger.record([sent(destination_port=port) for port in range(start, start + 500)])
-        ledger.record([sent(destination_port=7)])
+            record(ledger, [sent(destination_port=port) for port in range(start, start + 500)])
+        record(ledger, [sent(destination_port=7)])
         ledger.prune(NOW)
         found = rows(ledger)
         assert len(found) <= 102
@@ -395,10 +396,10 @@ def test_who_pretends_to_be_many_programs_takes_the_names_of_his_own(
 ) -> None:
     monkeypatch.setattr("fwfeed.ledger.programs.PROGRAMS", 20)
     with opened(file) as ledger:
-        ledger.record([sent(sender("/usr/sbin/chronyd", user="chrony"), uid=995)])
+        record(ledger, [sent(sender("/usr/sbin/chronyd", user="chrony"), uid=995)])
         for number in range(200):
-            ledger.record([sent(sender(f"/tmp/{number}", user="eve", command=f"/tmp/{number} -x"), uid=1000)])
-        ledger.record([sent(sender("/tmp/miner", user="apache"), uid=48)])
+            record(ledger, [sent(sender(f"/tmp/{number}", user="eve", command=f"/tmp/{number} -x"), uid=1000)])
+        record(ledger, [sent(sender("/tmp/miner", user="apache"), uid=48)])
         found = rows(ledger)
     assert len(found) <= 22
     assert sum(row.number for row in found) == 202
@@ -414,8 +415,8 @@ def test_more_programs_at_once_than_there_is_room_for_are_known_by_their_user(
 ) -> None:
     monkeypatch.setattr("fwfeed.ledger.programs.PROGRAMS", 10)
     with opened(file) as ledger:
-        ledger.record([sent(sender(f"/tmp/{number}")) for number in range(30)])
-        ledger.record([sent(sender(f"/tmp/{number}"), uid=number) for number in range(5000, 5030)])
+        record(ledger, [sent(sender(f"/tmp/{number}")) for number in range(30)])
+        record(ledger, [sent(sender(f"/tmp/{number}"), uid=number) for number in range(5000, 5030)])
         found = rows(ledger)
     assert sum(row.number for row in found) == 60
     assert len({row.program for row in found}) <= 12
@@ -426,7 +427,7 @@ def test_what_an_hour_has_no_room_for_is_bounded_too(file: Path, monkeypatch: py
     monkeypatch.setattr("fwfeed.ledger.SUMS", 5)
     with opened(file, hour_rows=10) as ledger:
         for part in range(4):
-            ledger.record([sent(sender(f"/tmp/{part}/{number}")) for number in range(30)])
+            record(ledger, [sent(sender(f"/tmp/{part}/{number}")) for number in range(30)])
         found = rows(ledger)
     assert sum(row.number for row in found) == 120
     assert len(found) == 16
@@ -436,7 +437,7 @@ def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
     names = ("\udce3\udc81", "a\0b", "' OR 1=1; --", "日本", "y" * 100_000)
     with opened(file) as ledger:
         for name in names:
-            ledger.record([sent(sender(f"/tmp/{name}", command=name, unit=name))])
+            record(ledger, [sent(sender(f"/tmp/{name}", command=name, unit=name))])
         found = rows(ledger)
     assert len(found) == len(names)
     assert all(len(row.program.executable) <= 400 and len(row.command) <= 400 for row in found)
@@ -445,10 +446,10 @@ def test_texts_are_bounded_and_can_be_anything(file: Path) -> None:
 
 def test_two_can_write_side_by_side(file: Path) -> None:
     with opened(file) as one, opened(file) as other:
-        one.record([sent(sender("/usr/bin/old"), at=NOW - timedelta(days=89, hours=9)), sent()])
-        other.record([sent()])
+        record(one, [sent(sender("/usr/bin/old"), at=NOW - timedelta(days=89, hours=9)), sent()])
+        record(other, [sent()])
         other.prune(NOW + timedelta(days=1))  # forgets a program that the other one has a number of
-        one.record([sent(sender("/usr/bin/old"))])
+        record(one, [sent(sender("/usr/bin/old"))])
         assert sorted((row.program.executable, row.number) for row in rows(one)) == [
             ("/usr/bin/curl", 2),
             ("/usr/bin/old", 1),
@@ -457,7 +458,7 @@ def test_two_can_write_side_by_side(file: Path) -> None:
 
 def test_only_its_owner_reads_it(file: Path) -> None:
     with opened(file) as ledger:
-        ledger.record([sent()])
+        record(ledger, [sent()])
         modes = {stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
     assert modes == {0o600}
 
@@ -479,7 +480,7 @@ def test_a_damaged_one_is_told_with_the_way_out_and_left_alone(raw: bytes, file:
 
 def test_damage_further_in_is_told_too(file: Path) -> None:
     with opened(file) as ledger:
-        ledger.record(week(3000))
+        record(ledger, week(3000))
     raw = bytearray(file.read_bytes())
     raw[4096 * 8 :] = b"\xee" * (len(raw) - 4096 * 8)
     file.write_bytes(raw)
@@ -489,7 +490,7 @@ def test_damage_further_in_is_told_too(file: Path) -> None:
 
 def test_values_that_fwfeed_does_not_write_are_damage(file: Path) -> None:
     with opened(file) as ledger:
-        ledger.record([sent()])
+        record(ledger, [sent()])
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE tally SET direction = 'sideways'")
     connection.close()
@@ -532,20 +533,20 @@ def test_one_that_somebody_else_holds_is_told(file: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
         with pytest.raises(Busy, match="in use by somebody else"):
-            ledger.record([sent()])
+            record(ledger, [sent()])
         assert time.monotonic() - began < 5
         other.execute("ROLLBACK")
         other.close()
-        ledger.record([sent()])
+        record(ledger, [sent()])
         assert len(rows(ledger)) == 1
 
 
 def test_who_reads_for_long_does_not_hold_up_who_forgets(file: Path) -> None:
     with opened(file) as ledger, opened(file) as reader:
-        ledger.record(week(300))
+        record(ledger, week(300))
         reading = reader.select(LONG_AGO, NOW)
         next(reading)
-        ledger.record([sent()])
+        record(ledger, [sent()])
         began = time.monotonic()
         ledger.prune(NOW)
         assert time.monotonic() - began < 3
@@ -558,7 +559,7 @@ def test_what_was_seen_before_is_known(file: Path) -> None:
 
     with opened(file) as ledger:
         assert ledger.begins() is None
-        ledger.record([sent(at=NOW - timedelta(hours=30)), sent(at=NOW, destination="203.0.113.7")])
+        record(ledger, [sent(at=NOW - timedelta(hours=30)), sent(at=NOW, destination="203.0.113.7")])
         assert ledger.begins() == NOW - timedelta(hours=30)
         assert seen(ledger, NOW - timedelta(hours=24)) == [("203.0.113.2", "/usr/bin/curl", "", False)]
         assert seen(ledger, NOW - timedelta(hours=30)) == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Flow
-from fwfeed.kernlog import of_a_file, of_an_export
+from fwfeed.kernlog import of_a_file
 from fwfeed.logline import LONGEST, Read, lines_of, of_dmesg, of_journal, of_syslog, parse
 from fwfeed.prefixes import Family, parse_address
 from tests.fuzz.targets import TARGETS
@@ -272,7 +272,8 @@ def test_how_neighbours_find_each_other_is_no_flow(kind: int) -> None:
 
 
 def test_a_journal_as_it_was_exported() -> None:
-    found = [flow_of(line) for line in of_an_export(CHECKOUT / "tests/data/flows/journal.json", PREFIXES)]
+    exported = (CHECKOUT / "tests/data/flows/journal.json").read_bytes()
+    found = [flow_of(line) for line in lines_of(exported.splitlines(), of_journal(PREFIXES))]
     assert [(flow.protocol, flow.destination, flow.destination_port, str(flow.direction)) for flow in found] == [
         ("TCP", "203.0.113.3", 25, "out"),
         ("TCP", "192.0.2.2", 8443, "forwarded"),

@@ -14,7 +14,7 @@ from fwfeed.ledger import Ledger, path
 from fwfeed.preview import Named, Preview, Role, preview
 from fwfeed.report.preview import preview_json, preview_lines
 from tests.unit.builders import world
-from tests.unit.flows import NOW, PROGRAMS, sender, sent
+from tests.unit.flows import NOW, PROGRAMS, record, sender, sent
 from tests.unit.summaries import gathered, places
 from tests.unit.test_ledger import FLOWS
 
@@ -152,7 +152,8 @@ def configured(folder: Path, more: str, set_table: str = "include = []") -> obje
     assert made.run("fetch").code == 0
     now = datetime.now(UTC) - timedelta(hours=1)
     with Ledger.open(path(made.state)) as ledger:
-        ledger.record(
+        record(
+            ledger,
             [
                 sent(at=now),
                 sent(at=now, destination="198.51.100.7"),
@@ -161,7 +162,7 @@ def configured(folder: Path, more: str, set_table: str = "include = []") -> obje
                 sent(at=now, destination="203.0.113.77"),
                 sent(at=now, destination="203.0.113.80", direction=Direction.FORWARDED, source="10.88.0.2"),
                 sent(at=now, source="203.0.113.81", direction=Direction.IN),
-            ]
+            ],
         )
     done = made.run("--json", "preview")
     assert (done.code, done.err) == (0, "")

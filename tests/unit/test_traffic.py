@@ -27,7 +27,7 @@ from fwfeed.report.page import page
 from fwfeed.report.traffic import traffic_json, traffic_lines
 from fwfeed.traffic import Traffic
 from tests.unit.builders import World, snapshot, world
-from tests.unit.flows import NOW, sender, sent, week
+from tests.unit.flows import NOW, record, sender, sent, week
 from tests.unit.summaries import tallies, traffic
 from tests.unit.test_ledger import FLOWS
 
@@ -126,7 +126,7 @@ def test_whoever_watched_knows_what_was_lost(tmp_path: Path) -> None:
     made = world(tmp_path)
     now = datetime.now(UTC)
     with Ledger.open(path(made.state)) as ledger:
-        ledger.record([sent(at=now - timedelta(hours=1))])
+        record(ledger, [sent(at=now - timedelta(hours=1))])
         assert made.run("--json", "report").value["lost"] is None
         ledger.watched(now - timedelta(seconds=10), now)  # not when this went abroad
         assert made.run("--json", "report").value["lost"] is None
@@ -160,7 +160,7 @@ def test_a_scan_is_summed_up_by_program_beyond_what_is_told_apart(
     late = [sent(sender("/tmp/late"), at=now, destination="203.0.113.7", destination_port=port) for port in (1, 2)]
     often = [sent(sender("/usr/bin/curl"), at=now, destination="203.0.113.9")] * 60
     with Ledger.open(path(place.state)) as ledger:
-        ledger.record([*scan, *late, *often])
+        record(ledger, [*scan, *late, *often])
     value = place.run("--json", "report").value
     assert value["left"] == 2 + 50 + 2 + 60
     assert {each["executable"] for each in value["programs"]} >= {"/tmp/scan", "/tmp/late", "/usr/bin/curl"}
@@ -174,7 +174,7 @@ def test_a_scan_is_summed_up_by_program_beyond_what_is_told_apart(
 def test_beyond_the_cap_countries_are_of_the_busiest(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fwfeed.reporting._PLACES", 1)
     with Ledger.open(path(place.state)) as ledger:
-        ledger.record([sent(at=datetime.now(UTC) - timedelta(hours=1), destination="2001:db8:2::7")])
+        record(ledger, [sent(at=datetime.now(UTC) - timedelta(hours=1), destination="2001:db8:2::7")])
     value = place.run("--json", "report").value
     assert {each["address"]: bool(each["registry"]) for each in value["destinations"]} == {
         "2001:db8:2::7": True,
@@ -221,12 +221,13 @@ def place(tmp_path: Path) -> World:
     program.write_bytes(b"#!/bin/sh\n")
     now = datetime.now(UTC)
     with Ledger.open(path(made.state)) as ledger:
-        ledger.record(
+        record(
+            ledger,
             [
                 sent(sender(str(program), unit="evil.service", command="miner -o <pool>"), at=now - timedelta(hours=1)),
                 sent(at=now - timedelta(days=3), destination="2001:db8:2::7"),
                 sent(at=now - timedelta(days=20)),
-            ]
+            ],
         )
         ledger.lost(5, now)
     return made
@@ -256,7 +257,7 @@ def test_a_program_has_the_package_that_owns_its_file(
     executables.owner.cache_clear()
     with Ledger.open(path(place.state)) as ledger:
         now = datetime.now(UTC)
-        ledger.record([sent(sender("/usr/bin/curl"), at=now), sent(sender("/app/x", container="web"), at=now)])
+        record(ledger, [sent(sender("/usr/bin/curl"), at=now), sent(sender("/app/x", container="web"), at=now)])
     programs = {each["executable"]: each["package"] for each in place.run("--json", "report").value["programs"]}
     executables.owner.cache_clear()
     assert (programs["/usr/bin/curl"], programs["/app/x"]) == ("curl-8.9.1-5.el10", "")
@@ -269,8 +270,8 @@ def test_new_is_what_the_whole_ledger_did_not_have_before_yesterday(place: World
     with Ledger.open(path(place.state)) as ledger:
         late = datetime.now(UTC) - timedelta(hours=2)
         came = sent(Sender(known=Known.NOT), at=late - timedelta(days=3), source="203.0.113.9", direction=Direction.IN)
-        ledger.record([came])
-        ledger.record([sent(at=late, destination="203.0.113.9"), sent(at=late, destination="2001:db8:2::7")])
+        record(ledger, [came])
+        record(ledger, [sent(at=late, destination="203.0.113.9"), sent(at=late, destination="2001:db8:2::7")])
     value = place.run("--json", "report").value
     # who came in three days ago was no destination;
     # 203.0.113.2 was there 20 days ago, before the time of this report

@@ -23,7 +23,7 @@ from fwfeed.nflog import Packet, Reader
 from fwfeed.observe import Summary, _Loop
 from fwfeed.tally import milliseconds
 from tests.unit.builders import CHECKOUT, World, world
-from tests.unit.flows import NOW, flow, sent
+from tests.unit.flows import NOW, flow, record, sent
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_after_the_clock_was_set_or_the_host_slept_another_span_begins(
 def test_flows_and_their_span_are_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "_watched", lambda *_times: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        ledger.record([sent(at=NOW)], watched=(NOW, NOW))
+        record(ledger, [sent(at=NOW)], watched=(NOW, NOW))
     assert not list(ledger.select(NOW - timedelta(days=1), NOW + timedelta(days=1)))
 
 
