@@ -22,7 +22,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? 2 * cores : 8)))
 # No root, and no network but the package index.
 demo: $(READY) $(DEMO)
 	$(BIN)/fwfeed --config $(DEMO) --quiet fetch >/dev/null
-	$(BIN)/fwfeed --config $(DEMO) render --dry-run
+	$(BIN)/fwfeed --config $(DEMO) render --dry-run --no-full
 
 # As root the lab tests run too: the real firewalld in namespaces of its own.
 test: lint $(LAB) $(PACKAGING) $(BROWSER)

@@ -109,6 +109,12 @@ def parser() -> argparse.ArgumentParser:
     rendering = command("render", do.render, "show what the candidate would change below /etc/firewalld")
     rendering.add_argument("--dry-run", action="store_true", help="write nothing (the default without --output)")
     rendering.add_argument("--output", type=Path, metavar="DIR", help="write the files below this folder instead")
+    rendering.add_argument(
+        "--full",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show every line that would change, and not the first ten of each file (default: unless on a terminal)",
+    )
     applying = command("apply", changes.apply, "install the candidate, and prove that the kernel holds it (root)")
     for each in (updating, applying):
         each.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,10 +133,13 @@ def _print_plan(session: Session, planned: Plan, root: Path) -> None:
         held = [{"gate": verdict.gate, "reason": verdict.reason} for verdict in planned.verdicts]
         print_json({"candidate": report.candidate_json(planned.candidate), "changes": changes, "held": held})
         return
-    print_lines(report.candidate_lines(planned.candidate, session.config))
-    print_lines(report.policy_lines(session.config))
     target = planned.target
     zone = target.default_zone
+    print_lines(report.diff_lines(target.changes, target.installed, full=_is_full(session)))
+    if target.changes:
+        print_lines([""])
+    print_lines(report.candidate_lines(planned.candidate, session.config))
+    print_lines(report.policy_lines(session.config))
     if not target.readable:
         print_lines([f"{root} cannot be read without root: every file is shown as new"])
     elif zone.changes:
@@ -144,8 +148,12 @@ def _print_plan(session: Session, planned: Plan, root: Path) -> None:
     print_lines(f"IN THE WAY: {root / path} was not written by fwfeed; apply will refuse" for path in target.clashes)
     print_lines([f"files below {root}:{'' if target.changes else ' nothing to change'}"])
     print_lines(report.change_lines(target.changes, target.installed))
-    print_lines([""])
-    print_lines(report.diff_lines(target.changes, target.installed))
+
+
+def _is_full(session: Session) -> bool:
+    """Return whether to print every line of a difference: as asked, or else unless a person reads it on a terminal."""
+    full: bool | None = session.arguments.full
+    return not sys.stdout.isatty() if full is None else full
 
 
 def check(session: Session) -> int:

@@ -79,6 +79,8 @@ class Session:
         """Say on stderr how it ended, unless -q."""
         self.clear()
         if not self.arguments.quiet:
+            with suppress(OSError):  # whoever reads both streams as one reads the remark last; an error comes up again
+                sys.stdout.flush()
             say(line)
 
 

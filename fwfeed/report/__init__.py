@@ -11,6 +11,9 @@ from fwfeed.config import Config, Inbound, Outbound
 from fwfeed.model import Candidate, Found, Kernel, Refusal, Review, Source, Trace, Verdict
 from fwfeed.prefixes import Family, count, format_prefix
 
+_DIFF_HEADER = 3  # ---, +++ and the first @@
+_DIFF_LINES = 10
+
 
 def candidate_lines(candidate: Candidate, config: Config) -> Iterator[str]:
     """Yield the sets with what each origin gave, and the sources."""
@@ -53,13 +56,19 @@ def change_lines(changes: Mapping[str, bytes | None], installed: Mapping[str, by
         yield f"  {kind:<7} {path}"
 
 
-def diff_lines(changes: Mapping[str, bytes | None], installed: Mapping[str, bytes | None]) -> Iterator[str]:
-    """Yield a unified diff from what is installed to what would be."""
+def diff_lines(
+    changes: Mapping[str, bytes | None], installed: Mapping[str, bytes | None], *, full: bool
+) -> Iterator[str]:
+    """Yield a unified diff from what is installed to what would be; unless `full`, the first lines of each file."""
     for path, new in changes.items():
         old = installed[path]
         before, after = ((raw or b"").decode(errors="replace").splitlines() for raw in (old, new))
         names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
-        yield from unified_diff(before, after, *names, lineterm="")
+        lines = list(unified_diff(before, after, *names, lineterm=""))
+        shown = len(lines) if full else _DIFF_HEADER + _DIFF_LINES
+        yield from lines[:shown]
+        if more := len(lines[shown:]):
+            yield f"… {more:,} more line{'' if more == 1 else 's'}: --full"
 
 
 def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -112,6 +113,14 @@ def spawn(*arguments: str | Path) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def _read(terminal: io.FileIO) -> bytes:
+    """Read what a terminal shows; the end is an error (EIO), once nobody has its other side open."""
+    try:
+        return terminal.read(4096) or b""
+    except OSError:
+        return b""
+
+
 @dataclass(frozen=True)
 class World:
     """Folders to work in below one root, two registries that publish there, and a configuration that names them all."""
@@ -176,6 +185,17 @@ class World:
 
     def spawn(self, *arguments: str | Path) -> Ended:
         return spawn("--config", self.config, *arguments)
+
+    def on_terminal(self, *arguments: str | Path) -> str:
+        """Run the installed command with its stdout on a terminal, and return what that shows."""
+        ours, theirs = pty.openpty()
+        command = [FWFEED, "--config", self.config, *arguments]
+        with open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123 - a descriptor
+            with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=ENVIRONMENT) as running:
+                os.close(theirs)
+                shown = b"".join(iter(lambda: _read(terminal), b""))
+            assert running.returncode == 0, shown
+        return shown.decode().replace("\r\n", "\n")
 
 
 def world(root: Path) -> World:

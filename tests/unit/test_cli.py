@@ -182,6 +182,37 @@ def test_a_dry_run_prints_the_summary_and_the_diff(ready: World) -> None:
     assert "+  <entry>198.51.100.0/24</entry>\n" in out
 
 
+def test_a_dry_run_ends_with_the_summary(ready: World) -> None:
+    lines = ready.run("render", "--dry-run").out.splitlines()
+    assert lines.index("+  <entry>198.51.100.0/24</entry>") < lines.index(
+        "set JP (IPv4):      1 prefixes,             256 addresses"
+    )
+    assert lines[-len(FILES) - 1 :] == [
+        f"files below {ready.firewalld}:",
+        *(f"  new     {each}" for each in sorted(FILES)),
+    ]
+
+
+def test_a_dry_run_without_full_shows_ten_lines_of_each_file(ready: World) -> None:
+    full = ready.run("render", "--full").out
+    assert full == ready.run("render").out, "what is no terminal gets every line"
+    brief = ready.run("render", "--no-full").out
+    shown = brief[: brief.index("\n\n")].split("--- /dev/null\n")
+    whole = full[: full.index("\n\n")].split("--- /dev/null\n")
+    assert len(shown) == len(whole) == 1 + len(FILES)
+    for some, every in zip(shown[1:], whole[1:], strict=True):
+        lines = every.splitlines()  # without ---: +++, @@, and what would be new
+        more = len(lines) - 12
+        assert some.splitlines() == [*lines[:12], *([f"… {more} more lines: --full"] if more > 0 else [])]
+    assert "… 17 more lines: --full" in brief
+    assert brief[brief.index("\n\n") :] == full[full.index("\n\n") :]
+
+
+def test_a_terminal_shows_ten_lines_of_each_file(ready: World) -> None:
+    assert "more lines: --full" in ready.on_terminal("render")
+    assert "more lines: --full" not in ready.on_terminal("render", "--full")
+
+
 def test_a_dry_run_diffs_against_an_older_file(ready: World) -> None:
     ready.run("render", "--output", ready.root / "out")
     content = (ready.root / "out" / "ipsets" / "JP.xml").read_text(encoding="utf-8")
