@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import tzinfo
 from pathlib import Path
 
 from fwfeed.apply.change import Applied, Descent, Operator, Tell, make, outlook
@@ -25,6 +26,7 @@ from fwfeed.store import generations
 from fwfeed.store.generations import Generations
 from fwfeed.store.journal import Entry, Journal
 from fwfeed.store.lock import locked
+from fwfeed.times import local_text
 
 __all__ = [
     "Applied",
@@ -59,7 +61,7 @@ def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
     """
     require_root()
     with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=operator.tell):
-        _recover(config, operator.tell, unattended=unattended)
+        _recover(config, operator, unattended=unattended)
         store = Generations.below(Path(config.paths.state))
         history = store.all(Path(config.paths.firewalld))
         why = generations.why_held_back(history)
@@ -105,7 +107,7 @@ def rollback(config: Config, operator: Operator, number: int | None) -> Applied:
                 warnings=warnings,
                 seconds=time.monotonic() - started,
             )
-        _require_none_waiting(waiting)
+        _require_none_waiting(waiting, operator.zone)
         history = store.all(root)
         chosen = _chosen(history, number)
         return make(config, operator, plan_back(config, chosen), Descent.of_generation(chosen))
@@ -115,7 +117,7 @@ def uninstall(config: Config, operator: Operator) -> Applied:
     """Take out everything of ours that is below /etc/firewalld, and give the default zone back. Raises as `apply`."""
     require_root()
     with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=operator.tell):
-        _recover(config, operator.tell)
+        _recover(config, operator)
         current = generations.current(Generations.below(Path(config.paths.state)).all(Path(config.paths.firewalld)))
         if current is None:
             return Applied(generation=None, reloaded="", waits=None, held_back="", warnings=(), seconds=0.0)
@@ -177,14 +179,15 @@ def go_back_unconfirmed(config: Config, number: int, *, tell: Tell) -> None:
         time.sleep(waiting.waits.left)
 
 
-def _recover(config: Config, tell: Tell, *, unattended: bool = False) -> None:
-    _require_none_waiting(recover(Path(config.paths.state), tell), unattended=unattended)
+def _recover(config: Config, operator: Operator, *, unattended: bool = False) -> None:
+    waiting = recover(Path(config.paths.state), operator.tell)
+    _require_none_waiting(waiting, operator.zone, unattended=unattended)
 
 
-def _require_none_waiting(waiting: Entry | None, *, unattended: bool = False) -> None:
+def _require_none_waiting(waiting: Entry | None, zone: tzinfo, *, unattended: bool = False) -> None:
     if waiting is not None and waiting.waits is not None:
         raise (Held if unattended else FwfeedError)(  # for a timer it is no failure: somebody is at it
-            f"generation {waiting.generation} waits to be confirmed until {waiting.waits.until:%H:%M:%S} UTC",
+            f"generation {waiting.generation} waits to be confirmed until {local_text(waiting.waits.until, zone)}",
             "keep it: fwfeed confirm; or go back: fwfeed rollback",
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 from fwfeed import firewalld
@@ -35,11 +35,12 @@ class Operator:
     """Who asks for a change, and how.
 
     `ssh` is the session of whoever does; `allow_lockout` makes warnings of what would be cut; `confirm` is how long to
-    wait for a `fwfeed confirm`, None for as configured; `itself` the command that starts fwfeed again. `tell` gets
-    lines of progress.
+    wait for a `fwfeed confirm`, None for as configured; `itself` the command that starts fwfeed again. Times are told
+    in `zone`. `tell` gets lines of progress.
     """
 
     now: datetime
+    zone: tzinfo
     ssh: Session | None
     allow_lockout: bool
     confirm: timedelta | None

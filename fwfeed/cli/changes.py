@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fwfeed.cli.commands import TOLD, refresh, sizes_text, without_root
 from fwfeed.cli.session import Session, complain, print_json, print_lines, say_why
 from fwfeed.errors import ExitCode, FwfeedError
+from fwfeed.times import local_text, utc_text
 
 if TYPE_CHECKING:
     from fwfeed.apply import Applied, Operator
@@ -128,7 +129,7 @@ def history(session: Session) -> int:
     if session.json:
         print_json(standing.history_json(listed, current))
     else:
-        print_lines(standing.history_lines(listed, current))
+        print_lines(standing.history_lines(listed, current, session.zone))
     return ExitCode.DONE
 
 
@@ -138,6 +139,7 @@ def _operator(session: Session) -> Operator:
 
     return Operator(
         now=session.now,
+        zone=session.zone,
         ssh=None if getattr(session.arguments, "unattended", False) else ssh_session(),
         allow_lockout=session.arguments.allow_lockout,
         confirm=getattr(session.arguments, "confirm_within", None),
@@ -158,7 +160,7 @@ def _show(session: Session, applied: Applied, done: str) -> None:
                 "generation": generation and generation.number,
                 "seconds": round(applied.seconds, 3),
                 "reload": applied.reloaded or None,
-                "waits_until": waits and waits.until.isoformat(timespec="seconds"),
+                "waits_until": waits and utc_text(waits.until),
                 "held_back": applied.held_back or None,
                 "undone": applied.undone,
                 "warnings": list(applied.warnings),
@@ -182,4 +184,5 @@ def _show(session: Session, applied: Applied, done: str) -> None:
         [f"{done} generation {generation.number} in {applied.seconds:.1f} s {how}; read back from the kernel: {sets}"]
     )
     if waits is not None:
-        print_lines([f"IT WILL BE UNDONE at {waits.until:%H:%M:%S} UTC, unless you can still say: fwfeed confirm"])
+        until = local_text(waits.until, session.zone)
+        print_lines([f"IT WILL BE UNDONE at {until}, unless you can still say: fwfeed confirm"])

@@ -47,7 +47,7 @@ def refresh(session: Session, *, show: bool) -> int:
     if show and session.json:
         print_json(report.refreshed_json(candidate, refreshed.held, refreshed.verdicts, refreshed.stale))
     elif show and candidate is not None:
-        print_lines(report.candidate_lines(candidate, session.config))
+        print_lines(report.candidate_lines(candidate, session.config, session.zone))
     if refreshed.stale:
         say_why(refreshed.stale, "")
     if refreshed.verdicts:
@@ -138,7 +138,7 @@ def _print_plan(session: Session, planned: Plan, root: Path) -> None:
     print_lines(report.diff_lines(target.changes, target.installed, full=_is_full(session)))
     if target.changes:
         print_lines([""])
-    print_lines(report.candidate_lines(planned.candidate, session.config))
+    print_lines(report.candidate_lines(planned.candidate, session.config, session.zone))
     print_lines(report.policy_lines(session.config))
     if not target.readable:
         print_lines([f"{root} cannot be read without root: every file is shown as new"])
@@ -224,7 +224,7 @@ def status(session: Session) -> int:
     if session.json:
         print_json(standing.status_json(status))
     else:
-        print_lines(standing.status_lines(status, session.config, session.now))
+        print_lines(standing.status_lines(status, session.config, session.now, session.zone))
     return ExitCode.DONE
 
 

@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fwfeed.errors import ConfigError, ExitCode, FwfeedError
+from fwfeed.zone import HostZone
 
 if TYPE_CHECKING:
     from fwfeed.config import Config
@@ -42,6 +43,11 @@ class Session:
     def now(self) -> datetime:
         """The time."""
         return datetime.now(UTC)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of the times that are shown."""
+        return HostZone()
 
     def read_config(self) -> Config:
         """Read the configuration as it is now. Raises ConfigError."""

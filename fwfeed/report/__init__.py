@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import tzinfo
 from difflib import unified_diff
 from typing import Any
 
 from fwfeed.config import Config, Inbound, Outbound
 from fwfeed.model import Candidate, Found, Kernel, Refusal, Review, Source, Trace, Verdict
 from fwfeed.prefixes import Family, count, format_prefix
+from fwfeed.times import local_text, utc_text
 
 _DIFF_HEADER = 3  # ---, +++ and the first @@
 _DIFF_LINES = 10
 
 
-def candidate_lines(candidate: Candidate, config: Config) -> Iterator[str]:
+def candidate_lines(candidate: Candidate, config: Config, zone: tzinfo) -> Iterator[str]:
     """Yield the sets with what each origin gave, and the sources."""
     for family in Family:
         total = count(candidate.ranges(family))
@@ -23,7 +24,7 @@ def candidate_lines(candidate: Candidate, config: Config) -> Iterator[str]:
         for part in candidate.parts:
             if part.family is family:
                 yield f"  {_origin(part.source, part.term, part.excluded):<24} {_size(part.prefixes, part.addresses)}"
-    yield f"compiled {moment_text(candidate.compiled)} from"
+    yield f"compiled {local_text(candidate.compiled, zone)} from"
     for source in candidate.sources:
         yield f"  {_source(source)}"
 
@@ -88,18 +89,18 @@ def refreshed_json(
     }
 
 
-def held_lines(held: Candidate, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def held_lines(held: Candidate, verdicts: Sequence[Verdict], zone: tzinfo) -> Iterator[str]:
     """Yield which candidate is held, why, and the ways on."""
-    yield f"held: a candidate compiled {moment_text(held.compiled)}; what is live stays"
+    yield f"held: a candidate compiled {local_text(held.compiled, zone)}; what is live stays"
     yield from verdict_lines(verdicts)
     yield "  see it: fwfeed diff; let it through: fwfeed approve"
 
 
-def refusal_lines(refusals: Iterable[Refusal]) -> Iterator[str]:
+def refusal_lines(refusals: Iterable[Refusal], zone: tzinfo) -> Iterator[str]:
     """Yield what the last refresh refused."""
     for refusal in refusals:
         what = f"{refusal.name}: the file accepted last serves" if refusal.name else "all of it"
-        yield f"REFUSED at the last refresh, since {moment_text(refusal.since)}: {what}"
+        yield f"REFUSED at the last refresh, since {local_text(refusal.since, zone)}: {what}"
         yield from (f"  {line}" for line in refusal.reason.splitlines())
 
 
@@ -219,7 +220,7 @@ def lookup_json(found: Found) -> dict[str, Any]:
 def candidate_json(candidate: Candidate) -> dict[str, Any]:
     """Return a candidate without its prefixes for JSON."""
     return {
-        "compiled": moment_text(candidate.compiled),
+        "compiled": utc_text(candidate.compiled),
         "sources": [
             {
                 "name": source.name,
@@ -250,7 +251,7 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
 def held_json(held: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Return what is held for JSON."""
     return {
-        "compiled": moment_text(held.compiled),
+        "compiled": utc_text(held.compiled),
         "verdicts": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in verdicts],
     }
 
@@ -287,11 +288,6 @@ def _source(source: Source) -> str:
     taken = f"{source.taken:,} of {source.records:,} records taken"
     serial = "" if source.serial is None else f"serial {source.serial}, "
     return f"{source.name:<8} {serial}to {source.end_date}: {taken}"
-
-
-def moment_text(moment: datetime) -> str:
-    """Write a time."""
-    return moment.isoformat(timespec="seconds")
 
 
 def _day(text: str) -> str:

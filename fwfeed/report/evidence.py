@@ -16,9 +16,9 @@ from typing import Any
 from fwfeed.candidate import sources_to_json
 from fwfeed.errors import printable
 from fwfeed.model import Generation
-from fwfeed.report import moment_text
 from fwfeed.report.words import address_text, doer_text, service
 from fwfeed.tally import Tally
+from fwfeed.times import utc_text
 from fwfeed.traffic import Destination, Doer, Place, Traffic
 
 ROWS = 200_000
@@ -112,7 +112,7 @@ def _timeline(tallies: Iterable[Tally], places: Mapping[str, Place]) -> bytes:
     head = ("hour_utc", "first_utc", "last_utc", "connections", "direction", "protocol", "address", "port", "country")
     rows = (
         (
-            moment_text(each.hour),
+            utc_text(each.hour),
             each.first.isoformat(timespec="milliseconds"),
             each.last.isoformat(timespec="milliseconds"),
             each.number,
@@ -143,8 +143,8 @@ def _destinations(destinations: Iterable[Destination]) -> bytes:
             each.place.registry,
             each.place.prefix,
             each.seen.count,
-            moment_text(each.seen.first),
-            moment_text(each.seen.last),
+            utc_text(each.seen.first),
+            utc_text(each.seen.last),
             "yes" if each.seen.new else "",
             "; ".join(f"{doer_text(doer)} ({count})" for doer, count in each.doers[:10]),
         )
@@ -170,8 +170,8 @@ def _programs(traffic: Traffic, basis: Basis) -> bytes:
                 each.seen.count,
                 each.addresses,
                 " ".join(code for code, _count in each.countries),
-                moment_text(each.seen.first),
-                moment_text(each.seen.last),
+                utc_text(each.seen.first),
+                utc_text(each.seen.last),
                 "yes" if each.seen.new else "",
             )
         )
@@ -184,18 +184,18 @@ def _provenance(traffic: Traffic, basis: Basis) -> dict[str, Any]:
     return {
         "fwfeed": basis.version,
         "host": basis.host,
-        "since": moment_text(traffic.since),
-        "until": moment_text(traffic.until),
+        "since": utc_text(traffic.since),
+        "until": utc_text(traffic.until),
         "set": traffic.ipset,
         "candidate": {
-            "compiled": None if traffic.compiled is None else moment_text(traffic.compiled),
+            "compiled": None if traffic.compiled is None else utc_text(traffic.compiled),
             "sources": sources_to_json(traffic.sources),
         },
         "generation": None
         if generation is None
         else {
             "number": generation.number,
-            "created": moment_text(generation.created),
+            "created": utc_text(generation.created),
             "firewalld": generation.firewalld,
             "config": generation.config,
             "files": dict(generation.files),
@@ -211,7 +211,7 @@ def _readme(traffic: Traffic, tallies: Sequence[Tally], basis: Basis) -> str:
         watched = f"{lost} while it was watched, and " if traffic.lost else ""
         lost = f"{watched}how many events were lost is not known, as the log is limited to {traffic.only_log}"
     return f"""Connections from {printable(basis.host)} to outside the set {traffic.ipset}
-{moment_text(traffic.since)} to {moment_text(traffic.until)}, made by fwfeed {basis.version}
+{utc_text(traffic.since)} to {utc_text(traffic.until)}, made by fwfeed {basis.version}
 
 report.html       all of it to look at; it needs no network
 timeline.csv      by the hour: who, where, how often{f" (the newest {ROWS:,} rows)" if cut else ""}

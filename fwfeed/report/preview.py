@@ -7,7 +7,6 @@ from typing import Any
 
 from fwfeed.errors import printable
 from fwfeed.preview import Cut, Preview, Victim
-from fwfeed.report import moment_text
 from fwfeed.report.words import (
     EMPTY,
     TOP,
@@ -20,6 +19,7 @@ from fwfeed.report.words import (
     table,
     user_text,
 )
+from fwfeed.times import utc_text
 
 _SPARED = 8
 
@@ -94,9 +94,9 @@ def _cut_row(cut: Cut) -> tuple[str, ...]:
 def preview_json(preview: Preview) -> dict[str, Any]:
     """Return what blocking would cut for JSON: all of it."""
     return {
-        "since": moment_text(preview.since),
-        "until": moment_text(preview.until),
-        "ledger_begins": None if preview.begins is None else moment_text(preview.begins),
+        "since": utc_text(preview.since),
+        "until": utc_text(preview.until),
+        "ledger_begins": None if preview.begins is None else utc_text(preview.begins),
         "count": preview.count,
         "spared": preview.spared,
         "unnamed": preview.unnamed,
@@ -107,8 +107,8 @@ def preview_json(preview: Preview) -> dict[str, Any]:
                 "role": None if victim.named is None else victim.named.role.value,
                 "role_is_sure": victim.named is not None and victim.named.sure,
                 "count": victim.count,
-                "first": moment_text(victim.first),
-                "last": moment_text(victim.last),
+                "first": utc_text(victim.first),
+                "last": utc_text(victim.last),
                 "addresses": [
                     {
                         "address": cut.foreign,

@@ -10,7 +10,7 @@ from enum import IntEnum
 from fwfeed.config import Config
 from fwfeed.errors import ExitCode, printable
 from fwfeed.model import Outcome, Run, Source, Status
-from fwfeed.report import moment_text
+from fwfeed.times import utc_text
 
 _LONGEST = 200
 _LONGEST_TEXT = 600  # NRPE's older packets hold 1,024 bytes, with the numbers
@@ -115,15 +115,13 @@ def _standing(status: Status, now: datetime, *, root: bool) -> Iterator[Finding]
     if status.unfinished:
         yield Finding(Level.WARNING, "an apply is under way, or was cut off: sudo fwfeed status puts it right")
     if status.waits is not None and status.waits > now:
-        yield Finding(
-            Level.WARNING, f"it is undone at {moment_text(status.waits)}, unless somebody says: fwfeed confirm"
-        )
+        yield Finding(Level.WARNING, f"it is undone at {utc_text(status.waits)}, unless somebody says: fwfeed confirm")
     elif status.waits is not None:
-        yield Finding(Level.CRITICAL, f"it was to be undone at {moment_text(status.waits)}: sudo fwfeed status does it")
+        yield Finding(Level.CRITICAL, f"it was to be undone at {utc_text(status.waits)}: sudo fwfeed status does it")
     if status.held_back:
         yield Finding(Level.WARNING, f"held back: {status.held_back}")
     elif status.pending and status.candidate is not None and generation is not None:
-        yield Finding(Level.WARNING, f"the candidate of {moment_text(status.candidate.compiled)} is not applied")
+        yield Finding(Level.WARNING, f"the candidate of {utc_text(status.candidate.compiled)} is not applied")
     last = status.last
     if last is not None and last.outcome is Outcome.ROLLED_BACK and not _overtaken(last.created, status):
         yield Finding(Level.CRITICAL, f"generation {last.number} was rolled back: {last.reason}")
@@ -132,10 +130,10 @@ def _standing(status: Status, now: datetime, *, root: bool) -> Iterator[Finding]
 def _sources(status: Status, aged: Sequence[_Aged]) -> Iterator[Finding]:
     if status.held is not None:
         why = ": " + status.verdicts[0].reason if status.verdicts else ""
-        yield Finding(Level.WARNING, f"held by a gate since {moment_text(status.held.compiled)}{why}")
+        yield Finding(Level.WARNING, f"held by a gate since {utc_text(status.held.compiled)}{why}")
     for refusal in status.refusals:
         what = f"{refusal.name}: refused" if refusal.name else "the refresh is refused"
-        yield Finding(Level.WARNING, f"{what} since {moment_text(refusal.since)}: {refusal.reason}")
+        yield Finding(Level.WARNING, f"{what} since {utc_text(refusal.since)}: {refusal.reason}")
     for each in aged:
         if each.level is not Level.OK:
             yield Finding(
@@ -153,7 +151,7 @@ def _units(status: Status) -> Iterator[Finding]:
         if run.exit_code not in _TOLD_ELSEWHERE and (made is None or made < run.ended):
             # what was mended by hand, and is proved, has left no generation
             level = Level.CRITICAL if applies and not mended else Level.WARNING
-            yield Finding(level, f"{run.unit} ended with {_named(run)} at {moment_text(run.ended)}")
+            yield Finding(level, f"{run.unit} ended with {_named(run)} at {utc_text(run.ended)}")
 
 
 def _overtaken(moment: datetime, status: Status) -> bool:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from fwfeed.config import Config
 from fwfeed.model import NOTHING, Generation, Status
-from fwfeed.report import candidate_json, candidate_lines, held_json, held_lines, moment_text, refusal_lines
+from fwfeed.report import candidate_json, candidate_lines, held_json, held_lines, refusal_lines
+from fwfeed.times import local_text, utc_text
 
 
-def status_lines(status: Status, config: Config, now: datetime) -> Iterator[str]:
+def status_lines(status: Status, config: Config, now: datetime, zone: tzinfo) -> Iterator[str]:
     """Yield where things stand."""
-    yield from _standing_lines(status, config, now)
+    yield from _standing_lines(status, config, now, zone)
     for run in status.runs:
-        when = f"{_age(run.ended, now)} ago, at {moment_text(run.ended)}"
+        when = f"{_age(run.ended, now)} ago, at {local_text(run.ended, zone)}"
         yield f"{run.unit}: ended {when}, with exit code {run.exit_code}"
     if status.fires is not None:
-        yield f"the timer fires next at {moment_text(status.fires)}"
+        yield f"the timer fires next at {local_text(status.fires, zone)}"
 
 
-def _standing_lines(status: Status, config: Config, now: datetime) -> Iterator[str]:
+def _standing_lines(status: Status, config: Config, now: datetime, zone: tzinfo) -> Iterator[str]:
     if status.candidate is None:
         yield "candidate: none yet; run: fwfeed fetch"
     else:
-        yield from candidate_lines(status.candidate, config)
-    yield from refusal_lines(status.refusals)
+        yield from candidate_lines(status.candidate, config, zone)
+    yield from refusal_lines(status.refusals, zone)
     if status.held is not None:
-        yield from held_lines(status.held, status.verdicts)
+        yield from held_lines(status.held, status.verdicts, zone)
     generation = status.generation
     if generation is None:
         yield f"installed: nothing{'' if status.held_back else ' yet; run: fwfeed apply'}"
@@ -37,9 +38,9 @@ def _standing_lines(status: Status, config: Config, now: datetime) -> Iterator[s
     newer = "; the candidate has another set: run fwfeed apply" if status.pending else ""
     yield f"installed: generation {generation.number}, {_age(generation.created, now)} ago{newer}"
     if status.waits is not None and status.waits > now:
-        yield f"  IT WILL BE UNDONE at {status.waits:%H:%M:%S} UTC, unless you say: fwfeed confirm"
+        yield f"  IT WILL BE UNDONE at {local_text(status.waits, zone)}, unless you say: fwfeed confirm"
     elif status.waits is not None:
-        yield f"  IT WAS TO BE UNDONE at {status.waits:%H:%M:%S} UTC, and is as soon as that can be done"
+        yield f"  IT WAS TO BE UNDONE at {local_text(status.waits, zone)}, and is as soon as that can be done"
     yield from _held_back(status)
     if status.problems is None:
         yield f"  not known whether the kernel holds it: {status.unknown}"
@@ -55,14 +56,14 @@ def status_json(status: Status) -> dict[str, Any]:
     candidate, generation = status.candidate, status.generation
     installed = generation and {
         "generation": generation.number,
-        "waits_until": status.waits and moment_text(status.waits),
+        "waits_until": status.waits and utc_text(status.waits),
         "held_back": status.held_back or None,
-        "created": moment_text(generation.created),
+        "created": utc_text(generation.created),
         "proved": None if status.problems is None else not status.problems,
         "problems": list(status.problems or ()),
     }
     refused = [
-        {"source": refusal.name or None, "since": moment_text(refusal.since), "reason": refusal.reason}
+        {"source": refusal.name or None, "since": utc_text(refusal.since), "reason": refusal.reason}
         for refusal in status.refusals
     ]
     return {
@@ -71,12 +72,12 @@ def status_json(status: Status) -> dict[str, Any]:
         "refused": refused,
         "installed": installed,
         "pending": status.pending,
-        "units": {run.unit: {"exit_code": run.exit_code, "ended": moment_text(run.ended)} for run in status.runs},
-        "timer_next": status.fires and moment_text(status.fires),
+        "units": {run.unit: {"exit_code": run.exit_code, "ended": utc_text(run.ended)} for run in status.runs},
+        "timer_next": status.fires and utc_text(status.fires),
     }
 
 
-def history_lines(history: Iterable[Generation], current: int | None) -> Iterator[str]:
+def history_lines(history: Iterable[Generation], current: int | None, zone: tzinfo) -> Iterator[str]:
     """Yield a line for each generation, newest first, with a star at the one in force."""
     found = False
     for generation in history:
@@ -87,7 +88,7 @@ def history_lines(history: Iterable[Generation], current: int | None) -> Iterato
         restored = ", nothing any more" if generation.restores == NOTHING else restored
         reason = f": {' '.join(generation.reason.split())}" if generation.reason else ""
         yield (
-            f"{star} {generation.number:>4}  {moment_text(generation.created)}  {prefixes} prefixes, "
+            f"{star} {generation.number:>4}  {local_text(generation.created, zone)}  {prefixes} prefixes, "
             f"firewalld {generation.firewalld}  {generation.outcome}{restored}{reason}"
         )
     if not found:
@@ -100,7 +101,7 @@ def history_json(history: Iterable[Generation], current: int | None) -> list[dic
         {
             "generation": generation.number,
             "in_force": generation.number == current,
-            "created": moment_text(generation.created),
+            "created": utc_text(generation.created),
             "outcome": generation.outcome,
             "reason": generation.reason,
             "restores": generation.restores,

@@ -10,7 +10,6 @@ from typing import Any
 
 from fwfeed.errors import printable
 from fwfeed.flow import Direction, Known
-from fwfeed.report import moment_text
 from fwfeed.report.words import (
     EMPTY,
     TOP,
@@ -26,6 +25,7 @@ from fwfeed.report.words import (
     table,
     user_text,
 )
+from fwfeed.times import utc_text
 from fwfeed.traffic import Activity, Country, Destination, Endpoint, Seen, Traffic
 
 _BAR = 24
@@ -126,9 +126,9 @@ def _activity_lines(each: Activity) -> Iterator[str]:
 def traffic_json(traffic: Traffic) -> dict[str, Any]:
     """Return a report for JSON: all of it."""
     return {
-        "since": moment_text(traffic.since),
-        "until": moment_text(traffic.until),
-        "ledger_begins": None if traffic.begins is None else moment_text(traffic.begins),
+        "since": utc_text(traffic.since),
+        "until": utc_text(traffic.until),
+        "ledger_begins": None if traffic.begins is None else utc_text(traffic.begins),
         "left": traffic.left,
         "directions": {direction.value: count for direction, count in traffic.counts.items()},
         "attributed": traffic.attributed,
@@ -143,7 +143,7 @@ def traffic_json(traffic: Traffic) -> dict[str, Any]:
         "programs": [_activity_json(each) for each in traffic.activities],
         "hours": [
             {
-                "hour": moment_text(hour.start),
+                "hour": utc_text(hour.start),
                 "attributed": hour.attributed,
                 "not_attributed": hour.others,
                 "came_in": hour.came_in,
@@ -189,7 +189,7 @@ def _endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
 def _seen_json(seen: Seen) -> dict[str, Any]:
     return {
         "count": seen.count,
-        "first": moment_text(seen.first),
-        "last": moment_text(seen.last),
+        "first": utc_text(seen.first),
+        "last": utc_text(seen.last),
         "new": seen.new,
     }

@@ -11,11 +11,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fwfeed.times import local_text
 from tests.lab.matrix import on_one_version
 from tests.lab.moments import PROOF, Moment, impatient, stopped
 from tests.lab.test_trouble import goes_in, hung
@@ -123,7 +125,9 @@ def test_what_nobody_confirms_is_undone_by_itself_and_stays_out(lab: World, kind
     # the one with a real time: as long as the slowest machine may take to prove it
     applied = lab.fwfeed("apply", "--confirm-within", "10s")
     assert applied.returncode == 0, applied.stderr
-    assert re.search(r"\nIT WILL BE UNDONE at [\d:]{8} UTC, unless you can still say: fwfeed confirm\n", applied.stdout)
+    assert re.search(
+        r"\nIT WILL BE UNDONE at [\d-]{10} [\d:]{8} \S+, unless you can still say: fwfeed confirm\n", applied.stdout
+    )
     is_undone_by_itself(lab)
     assert below_etc(lab) == before
     first, second = lab.fwfeed("history").stdout.splitlines()
@@ -172,19 +176,20 @@ def test_what_is_confirmed_in_time_stays_and_who_waited_finds_nothing_to_do(lab:
 def test_nothing_else_goes_in_while_it_waits_and_everybody_is_told(lab: World) -> None:
     apply_unconfirmed(lab)
     until = json.loads(journal(lab).read_text())["waits"]["until"]
+    shown = local_text(datetime.fromisoformat(until), timezone(timedelta(hours=9), "JST"))
     before = lab.snapshot()
     for words in ("apply", "apply --confirm-within 1m", "rollback 1", "update", "apply --unattended"):
-        refused = lab.fwfeed(*words.split())
+        refused = lab.fwfeed(*words.split(), env={"TZ": "JST-9"})
         assert refused.returncode == (3 if words in {"update", "apply --unattended"} else 1)
         assert refused.stderr.endswith(
-            f"fwfeed: generation 2 waits to be confirmed until {until[11:19]} UTC\n"
+            f"fwfeed: generation 2 waits to be confirmed until {shown}\n"
             "fwfeed: way out: keep it: fwfeed confirm; or go back: fwfeed rollback\n"
         )
         assert unfetched(lab.snapshot()) == unfetched(before)
     before = lab.snapshot()
-    said = lab.fwfeed("status").stdout
+    said = lab.fwfeed("status", env={"TZ": "JST-9"}).stdout
     assert "installed: generation 2, 0 min ago\n" in said
-    assert f"IT WILL BE UNDONE at {until[11:19]} UTC, unless you say: fwfeed confirm\n" in said
+    assert f"IT WILL BE UNDONE at {shown}, unless you say: fwfeed confirm\n" in said
     assert "proved: files, firewalld and the kernel hold exactly this\n" in said
     assert status(lab)["waits_until"] == f"{until[:19]}+00:00"
     first, second = history(lab)

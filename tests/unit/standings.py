@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 from fwfeed.config import Config, SetConfig
@@ -20,6 +20,7 @@ CONFIG = Config(
     ),
 )
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
+JST = timezone(timedelta(hours=9), "JST")
 CANDIDATE = candidate(CONFIG)
 GENERATION = Generation(
     number=3,

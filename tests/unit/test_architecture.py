@@ -26,6 +26,7 @@ CORE = (
     "flow",
     "logline",
     "tally",
+    "times",
     "model",
     "countries",
     "feeds",
@@ -61,6 +62,7 @@ EDGES: Mapping[str, frozenset[str]] = {
     "attribution": frozenset({"netlink", "process"}),
     "ledger": frozenset({"store"}),
     "names": frozenset(),
+    "zone": frozenset(),
 }
 USE_CASES = ("refresh", "review", "apply", "query", "provenance", "observe", "reporting")
 TOP = ("daemon", "cli", "__main__")

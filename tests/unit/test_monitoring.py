@@ -27,7 +27,7 @@ from fwfeed.model import Gate, Outcome, Refusal, Status, Verdict
 from fwfeed.report import standing as report
 from fwfeed.report.monitoring import Metric, down, exposition, metrics, metrics_json
 from tests.unit.builders import CHECKOUT, ENVIRONMENT, FWFEED, Ended, World, world
-from tests.unit.standings import CANDIDATE, CONFIG, NOW, RUNS, ended, standing
+from tests.unit.standings import CANDIDATE, CONFIG, JST, NOW, RUNS, ended, standing
 
 GOLDEN = CHECKOUT / "tests" / "data" / "metrics"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -306,14 +306,14 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new_file_and_no_other_tha
 
 
 def test_status_says_how_the_units_ended_and_when_the_timer_fires() -> None:
-    lines = list(report.status_lines(standing(), CONFIG, NOW))
+    lines = list(report.status_lines(standing(), CONFIG, NOW, JST))
     assert lines[-3:] == [
-        "fwfeed-refresh.service: ended 8 h ago, at 2026-01-02T03:04:30+00:00, with exit code 0",
-        "fwfeed-apply.service: ended 8 h ago, at 2026-01-02T03:05:01+00:00, with exit code 0",
-        "the timer fires next at 2026-01-03T03:04:05+00:00",
+        "fwfeed-refresh.service: ended 8 h ago, at 2026-01-02 12:04:30 JST, with exit code 0",
+        "fwfeed-apply.service: ended 8 h ago, at 2026-01-02 12:05:01 JST, with exit code 0",
+        "the timer fires next at 2026-01-03 12:04:05 JST",
     ]
     nothing = standing(candidate=None, generation=None, last=None, installed=())
-    assert list(report.status_lines(nothing, CONFIG, NOW))[-3:] == lines[-3:]
+    assert list(report.status_lines(nothing, CONFIG, NOW, JST))[-3:] == lines[-3:]
     said = report.status_json(standing())
     assert said["units"]["fwfeed-apply.service"] == {"exit_code": 0, "ended": "2026-01-02T03:05:01+00:00"}
     assert said["timer_next"] == "2026-01-03T03:04:05+00:00"
@@ -321,6 +321,8 @@ def test_status_says_how_the_units_ended_and_when_the_timer_fires() -> None:
 
 def test_status_says_nothing_of_units_that_are_not_known() -> None:
     unknown = standing(runs=(), fires=None)
-    assert not [line for line in report.status_lines(unknown, Config(), NOW) if "service" in line or "timer" in line]
+    assert not [
+        line for line in report.status_lines(unknown, Config(), NOW, JST) if "service" in line or "timer" in line
+    ]
     assert (report.status_json(unknown)["units"], report.status_json(unknown)["timer_next"]) == ({}, None)
     assert len(RUNS) == 2

@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Iterator
 
 from fwfeed.flow import Direction
-from fwfeed.report import moment_text
 from fwfeed.report.page.chart import chart, country_bars
 from fwfeed.report.page.markup import both, pair, text
 from fwfeed.report.page.script import SCRIPT
 from fwfeed.report.page.style import STYLE
 from fwfeed.report.page.tables import activities, destinations
 from fwfeed.report.words import minute, share
+from fwfeed.times import utc_text
 from fwfeed.traffic import Traffic
 
 
@@ -141,7 +141,7 @@ def _foot(traffic: Traffic, version: str) -> Iterator[str]:
         f"国外とは集合 {ipset} に含まれないアドレスです。接続は最初のパケットで数えます。時刻は UTC です。",
     )
     if traffic.compiled is not None:
-        compiled = moment_text(traffic.compiled)
+        compiled = utc_text(traffic.compiled)
         yield " " + both(f"The set was compiled at {compiled} from:", f"集合は {compiled} に次から作成されました:")
     yield "</p>\n<table><tbody>\n"
     for source in traffic.sources:
