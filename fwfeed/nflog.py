@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +32,8 @@ _BYTES = 128  # the headers of any packet that makes sense
 _ONE_SKB = 512  # the kernel's default is a page for each packet, and the socket would hold a tenth as many
 _RECEIVE_BUFFER = 8 << 20
 _MOST = 256
+
+_LISTENERS = Path("/proc/net/netfilter/nfnetlink_log")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOBODY = (1 << 32) - 1
@@ -55,6 +58,17 @@ class Packet:
     echo: int | None
     number: int | None
     out: int = 0
+
+
+def is_listened_to(group: int, table: Path = _LISTENERS) -> bool | None:
+    """Return whether anybody reads a group in this network namespace; None where that cannot be read (needs root).
+
+    The table has a line for each group that somebody has bound, its number first (Linux, nfnetlink_log.c).
+    """
+    try:
+        return any(int(line.split()[0]) == group for line in table.read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def parse(body: bytes, came: float) -> Packet | None:

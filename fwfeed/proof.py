@@ -12,7 +12,16 @@ from fwfeed.nftrules import rule_differences
 from fwfeed.prefixes import Family, Ranges, count, subtract
 from fwfeed.ruleset import Content, entry_range, intended_set, intended_sets, names, parse, set_form
 
-__all__ = ["FAILED", "Content", "differences", "entry_range", "installed_ranges", "intended_sets", "set_form"]
+__all__ = [
+    "FAILED",
+    "Content",
+    "differences",
+    "entry_range",
+    "installed_ranges",
+    "intended_sets",
+    "set_form",
+    "unreached",
+]
 
 FAILED = "firewalld is in state FAILED: it could not load its configuration"
 
@@ -49,6 +58,19 @@ def differences(daemon: Firewalld, content: Content, default_zone: str | None) -
     if default_zone not in (None, active):
         problems.append(f"the default zone is {active}, not {default_zone}")
     return problems
+
+
+def unreached(daemon: Firewalld, default: str) -> dict[str, str]:
+    """Return the zone of each interface that a default zone does not reach, as it is bound to another one.
+
+    `default` is the default zone, or what it is going to be; what is in the one of now by default moves with it.
+    """
+    current = daemon.default_zone()
+    return {
+        name: zone
+        for name, zone in sorted(daemon.bound_interfaces().items())
+        if zone != default and (zone != current or daemon.intended_zone(name))
+    }
 
 
 def installed_ranges(content: Content) -> dict[Family, Ranges]:

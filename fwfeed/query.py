@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from fwfeed import firewalld, gates, units
+from fwfeed import firewalld, gates, nflog, units
 from fwfeed.config import Config
 from fwfeed.errors import ConfigError, FwfeedError
 from fwfeed.feeds import special_purpose
-from fwfeed.model import Found, Generation, Kernel, Status
+from fwfeed.firewalld import Firewalld
+from fwfeed.ledger import Ledger
+from fwfeed.ledger import path as ledger_path
+from fwfeed.model import NOTHING, Found, Generation, Kernel
 from fwfeed.prefixes import Family, Prefix, Ranges, find, format_address, format_prefix, merge
-from fwfeed.proof import Content, differences, intended_sets
+from fwfeed.proof import Content, differences, intended_sets, unreached
 from fwfeed.render import exempt
+from fwfeed.status import Actions, Status, Watching, read_actions
 from fwfeed.store import candidates, delegations, files, generations, manifests
 from fwfeed.store.generations import Generations
 from fwfeed.store.journal import Journal, Phase
 
+_DAY = timedelta(days=1)
+_LEDGER_SECONDS = 1.0
 _NEEDS_ROOT = "reading what the kernel holds needs root"
 
 
@@ -63,7 +70,7 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
     ]
 
 
-def status(config: Config) -> Status:
+def status(config: Config, *, now: datetime) -> Status:
     """Return where things stand. What the kernel holds is unknown without root, or without firewalld."""
     state = Path(config.paths.state)
     store = Generations.below(state)
@@ -75,12 +82,15 @@ def status(config: Config) -> Status:
         installed = tuple(each for each in intended_sets(content) if not each.passing)
     except ValueError as error:
         raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
-    problems, unknown = None, ""
+    problems, unknown, outside = None, "", dict[str, str]()
     if generation is not None:
         try:
-            problems = tuple(_problems(Path(config.paths.firewalld), generation, content))
+            daemon = _firewalld()
+            problems = tuple(_problems(Path(config.paths.firewalld), generation, content, daemon))
+            outside = {} if generation.default_zone is None else unreached(daemon, generation.default_zone)
         except FwfeedError as error:
             unknown = error.message
+    actions = _actions(generation, content)
     ranges = {each.family: each.ranges for each in installed}
     runs, fires = units.ask()
     return Status(
@@ -100,15 +110,43 @@ def status(config: Config) -> Status:
         unfinished=waits is None and Journal.below(state).exists(),
         runs=runs,
         fires=fires,
+        systemd=units.is_booted(),
+        actions=actions,
+        watching=_watching(actions, ledger_path(state), now),
+        unreached=outside,
     )
 
 
-def history(config: Config) -> tuple[list[Generation], int | None]:
-    """Return every generation, newest first, and the number of the one in force."""
+def history(config: Config) -> tuple[list[tuple[Generation, Actions | None]], int | None]:
+    """Return every generation and what its files do, newest first, and the number of the one in force."""
     state = Path(config.paths.state)
-    listed = Generations.below(state).all(Path(config.paths.firewalld))
+    store = Generations.below(state)
+    listed = store.all(Path(config.paths.firewalld))
     generation, _waits = _in_force(state, listed)
-    return listed[::-1], None if generation is None else generation.number
+    told = [(each, _actions(each, store.content(each, "policies"))) for each in reversed(listed)]
+    return told, None if generation is None else generation.number
+
+
+def _actions(generation: Generation | None, content: Content) -> Actions | None:
+    if generation is None or generation.restores == NOTHING:
+        return None
+    try:
+        return read_actions(content, generation.default_zone)
+    except ValueError:  # damaged since: the proof names the file
+        return None
+
+
+def _watching(actions: Actions | None, ledger_file: Path, now: datetime) -> Watching | None:
+    if actions is None or not actions.groups:
+        return None
+    answers = {nflog.is_listened_to(group) for group in actions.groups}
+    lost = None
+    with suppress(FwfeedError):  # it is report that says what is wrong with it
+        ledger = Ledger.find(ledger_file, patience=_LEDGER_SECONDS) if os.geteuid() == 0 else None
+        if ledger is not None:
+            with ledger:
+                lost = sum(ledger.losses(now - _DAY, now).values())
+    return Watching(listening=None if None in answers else answers == {True}, lost=lost)
 
 
 def _in_force(state: Path, history: Sequence[Generation]) -> tuple[Generation | None, datetime | None]:
@@ -120,15 +158,18 @@ def _in_force(state: Path, history: Sequence[Generation]) -> tuple[Generation | 
     return generations.current(list(history)), None
 
 
-def _problems(root: Path, generation: Generation, content: Content) -> list[str]:
+def _firewalld() -> Firewalld:
     if os.geteuid() != 0:
         raise FwfeedError(_NEEDS_ROOT)
+    return firewalld.connect()
+
+
+def _problems(root: Path, generation: Generation, content: Content, daemon: Firewalld) -> list[str]:
     changed = [
         f"{root / path} was {'removed' if raw is None else 'changed'} since"
         for path, digest in generation.files.items()
         if (raw := files.read(root / path)) is None or manifests.digest(raw) != digest
     ]
-    daemon = firewalld.connect()
     return changed + differences(daemon, content, generation.default_zone)
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Run
 from fwfeed.process import run
+from fwfeed.status import Run
 
 SERVICES = ("fwfeed-refresh.service", "fwfeed-apply.service")
 TIMER = "fwfeed.timer"

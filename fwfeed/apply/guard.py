@@ -11,7 +11,9 @@ from fwfeed.apply.plan import Target
 from fwfeed.config import Config, Inbound
 from fwfeed.errors import FwfeedError, LockoutRefused
 from fwfeed.firewalld import Firewalld, Kind
+from fwfeed.proof import unreached
 from fwfeed.sessions import Session
+from fwfeed.status import unreached_text
 
 _SHOWN = 5
 
@@ -93,16 +95,8 @@ def _around(peer: str, entries: Sequence[str]) -> bool:
 
 
 def unrestricted(config: Config, daemon: Firewalld, default: str) -> list[str]:
-    """Return a warning for each interface that inbound = restrict does not reach: one bound to another zone.
-
-    `default` is the default zone, or what it is going to be; what is in the one of now by default moves with it.
-    """
+    """Return a warning for each interface that inbound = restrict does not reach, with `default` as default zone."""
     if config.inbound.action is not Inbound.RESTRICT:
         return []
-    current = daemon.default_zone()
-    return [
-        f"interface {name} is bound to zone {zone}: what comes in there from outside {config.set.name} "
-        f"is judged by that zone, not by {default}"
-        for name, zone in sorted(daemon.bound_interfaces().items())
-        if zone != default and (zone != current or daemon.intended_zone(name))
-    ]
+    found = unreached(daemon, default)
+    return [unreached_text(name, zone, config.set.name, default) for name, zone in found.items()]

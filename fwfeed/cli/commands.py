@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -220,11 +221,13 @@ def status(session: Session) -> int:
     from fwfeed import query
     from fwfeed.report import standing
 
-    status = query.status(session.config)
+    now, root = session.now, os.geteuid() == 0
+    status = query.status(session.config, now=now)
     if session.json:
-        print_json(standing.status_json(status))
+        print_json(standing.status_json(status, session.config, now, root=root))
     else:
-        print_lines(standing.status_lines(status, session.config, session.now, session.zone))
+        verbose = session.arguments.verbose
+        print_lines(standing.status_lines(status, session.config, now, session.zone, root=root, verbose=verbose))
     return ExitCode.DONE
 
 

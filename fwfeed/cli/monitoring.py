@@ -29,7 +29,10 @@ def metrics(session: Session) -> int:
     from fwfeed import query
     from fwfeed.report import monitoring
 
-    _put(session.arguments, monitoring.metrics(query.status(session.config), session.config, __version__))
+    _put(
+        session.arguments,
+        monitoring.metrics(query.status(session.config, now=session.now), session.config, __version__),
+    )
     return ExitCode.DONE
 
 
@@ -104,8 +107,8 @@ def _judged(arguments: argparse.Namespace) -> tuple[Level, str]:
     try:
         session = Session(arguments)
         limits = Limits(arguments.warning, arguments.critical)
-        status = query.status(session.config)
-        return probe(status, session.config, limits, session.now, root=os.geteuid() == 0)
+        status = query.status(session.config, now=session.now)
+        return probe(status, session.config, limits, session.now, session.zone, root=os.geteuid() == 0)
     except FwfeedError as error:
         return _unknown(f"{error.message}; way out: {error.way_out}" if error.way_out else error.message)
     except Exception as error:  # noqa: BLE001 - an exit code of Python's would be taken for a warning

@@ -112,9 +112,9 @@ class Ledger:
         return cls(file, connection, Bounds(keep, rows, size, hour_rows), clock)
 
     @classmethod
-    def find(cls, file: Path) -> Self | None:
+    def find(cls, file: Path, *, patience: float = _BUSY_SECONDS) -> Self | None:
         """Open a ledger, or return None where there is none yet."""
-        return cls.open(file) if os.path.lexists(file) else None
+        return cls.open(file, patience=patience) if os.path.lexists(file) else None
 
     def __enter__(self) -> Self:
         return self

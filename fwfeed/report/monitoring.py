@@ -11,8 +11,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from fwfeed.config import Config
-from fwfeed.model import Candidate, Gate, Outcome, Status
+from fwfeed.model import Candidate, Gate, Outcome
 from fwfeed.prefixes import Family, count
+from fwfeed.status import Status
 
 # Those that hold a candidate; what the others find is refused, and never becomes one.
 _HOLDING = (Gate.EMPTY, Gate.MAX_SHRINK, Gate.MAX_GROWTH, Gate.MAX_SPACE)
@@ -34,7 +35,11 @@ class Metric:
 def metrics(status: Status, config: Config, version: str) -> list[Metric]:
     """Return all that is known."""
     found = [*_health(version, up=True), *_sources(status, config), *_sets(status, config), *_standing(status)]
-    return [metric for metric in [*found, *_proof(status), *_units(status)] if metric.samples]
+    return [
+        metric
+        for metric in [*found, *_proof(status), *_interfaces(status), *_watch(status), *_units(status)]
+        if metric.samples
+    ]
 
 
 def down(version: str) -> list[Metric]:
@@ -187,6 +192,21 @@ def _proof(status: Status) -> Iterator[Metric]:
     if known:
         text = "Whether files, firewalld or the kernel hold something else than the generation in force."
         yield _one("fwfeed_drift", text, bool(status.problems))
+
+
+def _interfaces(status: Status) -> Iterator[Metric]:
+    if status.generation is not None and status.generation.default_zone is not None and status.problems is not None:
+        yield Metric(
+            "fwfeed_unreached_interfaces",
+            "How many interfaces are bound to a zone other than that of inbound = restrict, which does not reach them.",
+            [({}, len(status.unreached))],
+        )
+
+
+def _watch(status: Status) -> Iterator[Metric]:
+    watching = status.watching
+    if watching is not None and watching.listening is not None:
+        yield _one("fwfeed_watch_listening", "Whether fwfeed watch reads the NFLOG group.", watching.listening)
 
 
 def _units(status: Status) -> Iterator[Metric]:

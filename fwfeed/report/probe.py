@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from enum import IntEnum
 
 from fwfeed.config import Config
 from fwfeed.errors import ExitCode, printable
-from fwfeed.model import Outcome, Run, Source, Status
-from fwfeed.times import utc_text
+from fwfeed.model import Outcome, Source
+from fwfeed.status import Run, Status, unreached_text
+from fwfeed.times import local_text
 
 _LONGEST = 200
 _LONGEST_TEXT = 600  # NRPE's older packets hold 1,024 bytes, with the numbers
@@ -35,10 +36,22 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """One thing that is not as it should be; `items` are its cases, where it has some, and `hint` is what to do.
+
+    `main`: it is of what is installed as such, as the verdict that a status begins with.
+    """
 
     level: Level
     text: str
+    items: tuple[str, ...] = ()
+    hint: str = ""
+    main: bool = False
+
+    @property
+    def line(self) -> str:
+        """The text with the first of its cases."""
+        more = f" (and {len(self.items) - 1} more)" if len(self.items) > 1 else ""
+        return f"{self.text}: {self.items[0]}{more}" if self.items else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,68 +85,99 @@ class _Aged:
         return f"age_{self.source.name}={self.age.total_seconds():.0f}s;{';'.join(bounds)};0"
 
 
-def probe(status: Status, config: Config, limits: Limits, now: datetime, *, root: bool) -> tuple[Level, str]:
+def probe(
+    status: Status, config: Config, limits: Limits, now: datetime, zone: tzinfo, *, root: bool
+) -> tuple[Level, str]:
     """Return what a plugin ends with and prints; `root` is whether it could have read what the kernel holds."""
     aged = list(_aged(status, config, limits, now))
-    findings = [*_standing(status, now, root=root), *_sources(status, aged), *_units(status)]
-    if not findings and status.generation is not None:
+    found = findings(status, config, limits, now, zone, root=root)
+    if not found and status.generation is not None:
         oldest = min(aged, key=lambda each: each.source.end_date, default=None)
         dated = f"; {oldest.source.name} to {oldest.source.end_date}" if oldest else ""
-        findings = [Finding(Level.OK, f"generation {status.generation.number} proved in the kernel{dated}")]
+        found = [Finding(Level.OK, f"generation {status.generation.number} proved in the kernel{dated}")]
     sizes = [
         f"prefixes_{each.name}={status.generation.prefixes[each.family]};;;0"
         for each in status.installed
         if status.generation is not None
     ]
-    return line(findings, [*sizes, *(each.perfdata for each in aged)])
+    return line(found, [*sizes, *(each.perfdata for each in aged)])
+
+
+def findings(
+    status: Status, config: Config, limits: Limits, now: datetime, zone: tzinfo, *, root: bool
+) -> list[Finding]:
+    """Return all that is not as it should be, the gravest first."""
+    aged = _aged(status, config, limits, now)
+    found = [
+        *_standing(status, now, zone, root=root),
+        *_interfaces(status, config),
+        *_sources(status, aged, zone),
+        *_units(status, zone),
+    ]
+    return sorted(found, key=lambda finding: -finding.level.weight)
 
 
 def line(findings: Sequence[Finding], perfdata: Sequence[str] = ()) -> tuple[Level, str]:
     """Return the gravest level, and one line of all findings, the gravest first."""
     ordered = sorted(findings, key=lambda finding: -finding.level.weight)
-    text = _cut("; ".join(_cut(_clean(finding.text), _LONGEST) for finding in ordered), _LONGEST_TEXT)
+    text = _cut("; ".join(_cut(_clean(finding.line), _LONGEST) for finding in ordered), _LONGEST_TEXT)
     numbers = f" | {' '.join(perfdata)}" if perfdata else ""
     return ordered[0].level, f"FWFEED {ordered[0].level.name} - {text}{numbers}"
 
 
-def _standing(status: Status, now: datetime, *, root: bool) -> Iterator[Finding]:
+def _standing(status: Status, now: datetime, zone: tzinfo, *, root: bool) -> Iterator[Finding]:
     generation = status.generation
     if status.candidate is None:
-        yield Finding(Level.UNKNOWN, "no candidate yet; run: fwfeed fetch")
+        yield Finding(Level.UNKNOWN, "no candidate yet; run: fwfeed fetch", main=generation is None)
     if generation is None and status.held_back:
-        yield Finding(Level.WARNING, "nothing is installed")
+        yield Finding(Level.WARNING, "nothing is installed", main=True)
     elif generation is None and status.candidate is not None:
-        yield Finding(Level.CRITICAL, "nothing is installed; run: fwfeed apply")
+        yield Finding(Level.CRITICAL, "nothing is installed; run: fwfeed apply", main=True)
     elif generation is not None and status.problems is None:
         what = f"not known whether the kernel holds generation {generation.number}: {status.unknown}"
         yield Finding(Level.CRITICAL if root else Level.WARNING, what)
     elif generation is not None and status.problems:
-        more = f" (and {len(status.problems) - 1} more)" if len(status.problems) > 1 else ""
-        yield Finding(
-            Level.CRITICAL, f"generation {generation.number} is not what is there: {status.problems[0]}{more}"
-        )
+        text = f"generation {generation.number} is not what is there"
+        yield Finding(Level.CRITICAL, text, items=status.problems, hint="fwfeed apply")
     if status.unfinished:
         yield Finding(Level.WARNING, "an apply is under way, or was cut off: sudo fwfeed status puts it right")
     if status.waits is not None and status.waits > now:
-        yield Finding(Level.WARNING, f"it is undone at {utc_text(status.waits)}, unless somebody says: fwfeed confirm")
+        yield Finding(
+            Level.WARNING,
+            f"it will be undone at {local_text(status.waits, zone)}, unless somebody says: fwfeed confirm",
+        )
     elif status.waits is not None:
-        yield Finding(Level.CRITICAL, f"it was to be undone at {utc_text(status.waits)}: sudo fwfeed status does it")
+        yield Finding(
+            Level.CRITICAL, f"it was to be undone at {local_text(status.waits, zone)}: sudo fwfeed status does it"
+        )
     if status.held_back:
-        yield Finding(Level.WARNING, f"held back: {status.held_back}")
+        hint = "fwfeed apply installs the candidate again; fwfeed update leaves it so"
+        yield Finding(Level.WARNING, f"held back: {status.held_back}", hint=hint)
     elif status.pending and status.candidate is not None and generation is not None:
-        yield Finding(Level.WARNING, f"the candidate of {utc_text(status.candidate.compiled)} is not applied")
+        yield Finding(Level.WARNING, f"the candidate of {local_text(status.candidate.compiled, zone)} is not applied")
     last = status.last
     if last is not None and last.outcome is Outcome.ROLLED_BACK and not _overtaken(last.created, status):
         yield Finding(Level.CRITICAL, f"generation {last.number} was rolled back: {last.reason}")
 
 
-def _sources(status: Status, aged: Sequence[_Aged]) -> Iterator[Finding]:
+def _interfaces(status: Status, config: Config) -> Iterator[Finding]:
+    if status.generation is not None and status.generation.default_zone is not None:
+        default = status.generation.default_zone
+        for name, zone in status.unreached.items():
+            text = unreached_text(name, zone, config.set.name, default)
+            hint = f"if it is not meant so: firewall-cmd --permanent --zone={default} --change-interface={name}"
+            yield Finding(Level.WARNING, text, hint=hint)
+
+
+def _sources(status: Status, aged: Iterable[_Aged], zone: tzinfo) -> Iterator[Finding]:
     if status.held is not None:
-        why = ": " + status.verdicts[0].reason if status.verdicts else ""
-        yield Finding(Level.WARNING, f"held by a gate since {utc_text(status.held.compiled)}{why}")
+        text = f"held by a gate since {local_text(status.held.compiled, zone)}"
+        reasons = tuple(verdict.reason for verdict in status.verdicts)
+        hint = "see the change: fwfeed diff; if it is right: fwfeed approve"
+        yield Finding(Level.WARNING, text, items=reasons, hint=hint)
     for refusal in status.refusals:
         what = f"{refusal.name}: refused" if refusal.name else "the refresh is refused"
-        yield Finding(Level.WARNING, f"{what} since {utc_text(refusal.since)}: {refusal.reason}")
+        yield Finding(Level.WARNING, f"{what} since {local_text(refusal.since, zone)}: {refusal.reason}")
     for each in aged:
         if each.level is not Level.OK:
             yield Finding(
@@ -141,7 +185,7 @@ def _sources(status: Status, aged: Sequence[_Aged]) -> Iterator[Finding]:
             )
 
 
-def _units(status: Status) -> Iterator[Finding]:
+def _units(status: Status, zone: tzinfo) -> Iterator[Finding]:
     mended = status.problems == () and not status.pending
     for run in status.runs:
         applies = run.unit == _APPLY
@@ -151,7 +195,7 @@ def _units(status: Status) -> Iterator[Finding]:
         if run.exit_code not in _TOLD_ELSEWHERE and (made is None or made < run.ended):
             # what was mended by hand, and is proved, has left no generation
             level = Level.CRITICAL if applies and not mended else Level.WARNING
-            yield Finding(level, f"{run.unit} ended with {_named(run)} at {utc_text(run.ended)}")
+            yield Finding(level, f"{run.unit} ended with {_named(run)} at {local_text(run.ended, zone)}")
 
 
 def _overtaken(moment: datetime, status: Status) -> bool:

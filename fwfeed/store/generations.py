@@ -89,10 +89,10 @@ class Generations:
             if re.fullmatch(files.SCRATCH, path.name):
                 files.remove_tree(path) if path.is_dir() else files.remove(path)
 
-    def content(self, generation: Generation) -> dict[str, bytes | None]:
-        """Return a generation's files as they were rendered."""
+    def content(self, generation: Generation, below: str = "") -> dict[str, bytes | None]:
+        """Return a generation's files as they were rendered, or those in one of its folders."""
         folder = self.root / _name(generation.number) / "files"
-        return {path: files.read(folder / path) for path in generation.files}
+        return {path: files.read(folder / path) for path in generation.files if path.startswith(below)}
 
     def close(self, generation: Generation, outcome: Outcome, reason: str = "") -> None:
         """Record how a generation ended."""

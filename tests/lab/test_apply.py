@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -116,9 +117,9 @@ def test_the_real_files_of_japan_with_special_purpose_ranges_reach_the_kernel(la
 
 def test_status_and_the_next_apply_notice_and_heal_a_set_that_was_changed_by_hand(lab: World) -> None:
     assert lab.fwfeed("update").returncode == 0
-    assert "proved: files, firewalld and the kernel hold exactly this" in lab.fwfeed("status").stdout
+    assert "proved in the kernel" in lab.fwfeed("status").stdout
     lab.firewall_cmd("--ipset=JP", "--remove-entry=198.51.100.0/24")
-    assert "NOT SO: the kernel's set JP lacks 256 addresses and has 0 too many" in lab.fwfeed("status").stdout
+    assert "the kernel's set JP lacks 256 addresses and has 0 too many" in lab.fwfeed("status").stdout
     assert json.loads(lab.fwfeed("status", "--json").stdout)["installed"]["proved"] is False
     assert lab.fwfeed("apply").returncode == 0
     assert lab.kernel_set("JP") == {"198.51.100.0/24"}
@@ -519,7 +520,54 @@ def test_an_interface_that_restrict_does_not_reach_is_named(lab: World) -> None:
     lab.firewall_cmd("--reload")
     updated = lab.fwfeed("update")
     assert updated.returncode == 0, updated.stderr
-    assert f"warning: interface {lab.device(ABROAD)} is bound to zone public" in updated.stderr
+    device = lab.device(ABROAD)
+    assert f"warning: interface {device} is bound to zone public" in updated.stderr
+    status = json.loads(lab.fwfeed("status", "--json").stdout)
+    assert status["unreached_interfaces"][device] == "public"
+    assert status["actions"]["inbound"] == "restrict"
+
+
+def test_an_interface_that_moved_since_the_apply_is_named(lab: World) -> None:
+    lab.configure(inbound='action = "restrict"')
+    assert lab.fwfeed("update").returncode == 0
+    device = lab.device(ABROAD)
+    assert device not in json.loads(lab.fwfeed("status", "--json").stdout)["unreached_interfaces"]
+    before = dict(parse_metrics(lab.fwfeed("metrics").stdout))
+    lab.firewall_cmd("--zone=public", f"--change-interface={device}")
+    said = lab.fwfeed("status").stdout
+    assert said.startswith("WARNING  JP: ")
+    assert f"  WARNING: interface {device} is bound to zone public" in said
+    probed = lab.fwfeed("check", "--nagios")
+    assert (probed.returncode, f"interface {device} is bound to zone public" in probed.stdout) == (1, True)
+    after = dict(parse_metrics(lab.fwfeed("metrics").stdout))
+    name = "fwfeed_unreached_interfaces"
+    assert after[name] == before[name] + 1
+    lab.firewall_cmd("--zone=log-outbound", f"--change-interface={device}")
+    assert device not in json.loads(lab.fwfeed("status", "--json").stdout)["unreached_interfaces"]
+
+
+def parse_metrics(text: str) -> Iterator[tuple[str, float]]:
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            yield name, float(value)
+
+
+def test_status_says_whether_anybody_watches(lab: World) -> None:
+    assert lab.fwfeed("update").returncode == 0
+    assert "\noutbound: log, own and forwarded · inbound: off · watch: not running\n" in lab.fwfeed("status").stdout
+    watching = lab.start("host", FWFEED, f"--config={lab.folder}/fwfeed.toml", "watch", "--record", "--quiet")
+    try:
+        wait_until(lambda: "watch: running" in lab.fwfeed("status").stdout, "watch to be seen")
+        assert "watch: running, 0 lost\n" in lab.fwfeed("status").stdout
+        assert json.loads(lab.fwfeed("status", "--json").stdout)["watch"] == {"listening": True, "lost": 0}
+    finally:
+        watching.terminate()
+        watching.communicate(timeout=20)
+    assert "watch: not running\n" in lab.fwfeed("status").stdout
+    lab.configure(watch='group = "off"')
+    assert lab.fwfeed("update").returncode == 0
+    assert "watch: off\n" in lab.fwfeed("status").stdout
 
 
 def broken_policy(lab: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,8 @@ pytestmark = pytest.mark.lab
 
 OWN = on_one_version("it is about files, the lock and for how long fwfeed waits, which it sees to without firewalld")
 TWIN = on_one_version("the same trouble at the test's other moment, or by its other way, is tried on all")
+
+NOT_KNOWN = r"not known whether the kernel holds generation \d+: "
 
 MIDDLE = [("entries", ENTRY), ("rules", RELOADED)]
 """Moments at which firewalld has half of what is to change."""
@@ -104,7 +107,7 @@ def test_without_firewalld_nothing_moves_and_with_it_the_next_update_goes_in(lab
     have_old_and_prepare_new(lab, "rules")
     lab.stop("firewalld")
     before = lab.snapshot()
-    assert "not known whether the kernel holds it: firewalld is not running" in lab.fwfeed("status").stdout
+    assert re.search(NOT_KNOWN + r"firewalld is not running", lab.fwfeed("status").stdout)
     for arguments in (("apply", "--confirm-within", "1m"), ("rollback", "1")):
         refused = lab.fwfeed(*arguments)
         assert refused.returncode == 1
@@ -175,7 +178,7 @@ def test_a_firewalld_that_hangs_is_told_of_and_nothing_moves(lab: World) -> None
             "fwfeed: firewalld did not answer in time (to Get): it hangs, or is very busy\n"
             "fwfeed: way out: systemctl status firewalld; where it hangs: systemctl restart firewalld\n"
         )
-        assert "not known whether the kernel holds it: firewalld did not" in impatient(lab, "status").stdout
+        assert re.search(NOT_KNOWN + r"firewalld did not", impatient(lab, "status").stdout)
     assert lab.snapshot() == before
     goes_in(lab)
 
@@ -207,7 +210,7 @@ def test_a_firewalld_that_hangs_in_mid_apply_is_set_right_when_it_answers_again(
     repaired = lab.fwfeed("status")
     assert "generation 2: it was cut off (fwfeed was killed, or the power went), or could not be put" in repaired.stderr
     assert "what was installed before is back, and read back from the kernel" in repaired.stderr
-    assert "proved: files, firewalld and the kernel hold exactly this" in repaired.stdout
+    assert "proved in the kernel" in repaired.stdout
     assert whole(lab) == "old"
     goes_in(lab)
 
@@ -425,7 +428,7 @@ def test_what_nft_did_to_the_kernel_is_seen_and_mended(lab: World, command: str)
         assert lab.snapshot() == before
         return
     said = lab.fwfeed("status").stdout
-    assert "NOT SO: the kernel" in said
+    assert " is not what is there:\n    the kernel" in said
     mended = lab.fwfeed("update")
     assert mended.returncode == 0, mended.stderr
     assert whole(lab) == "new"
@@ -524,7 +527,7 @@ def test_a_set_that_somebody_broke_is_seen_and_mended(lab: World, broken: bytes)
     have_old_and_prepare_new(lab, "entries")
     goes_in(lab)
     (lab.etc / "ipsets/JP.xml").write_bytes(broken)
-    assert "NOT SO: " in lab.fwfeed("status").stdout
+    assert " is not what is there:\n" in lab.fwfeed("status").stdout
     mended = lab.fwfeed("update")
     assert mended.returncode == 0, mended.stderr
     assert whole(lab) == "new"

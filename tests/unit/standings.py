@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
-from fwfeed.config import Config, SetConfig
+from fwfeed.config import Config, Inbound, Outbound, SetConfig
 from fwfeed.feeds import Feed, Format
-from fwfeed.model import Generation, IntendedSet, Outcome, Run, Status
+from fwfeed.model import Generation, IntendedSet, Outcome
 from fwfeed.prefixes import Family
+from fwfeed.status import Actions, Run, Status, Watching
 from tests.unit.builders import candidate
 
 CONFIG = Config(
@@ -62,6 +63,10 @@ _WELL = Status(
     unfinished=False,
     runs=RUNS,
     fires=datetime(2026, 1, 3, 3, 4, 5, tzinfo=UTC),
+    systemd=True,
+    actions=Actions(outbound=Outbound.LOG, forwarded=True, inbound=Inbound.OFF, groups=frozenset({243})),
+    watching=Watching(listening=True, lost=0),
+    unreached={},
 )
 
 

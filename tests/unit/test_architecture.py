@@ -38,6 +38,7 @@ CORE = (
     "gates",
     "render",
     "ruleset",
+    "status",
     "nftrules",
     "checks",
     "lockout",

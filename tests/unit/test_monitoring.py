@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +23,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from fwfeed import __version__, units
-from fwfeed.config import Config
-from fwfeed.model import Gate, Outcome, Refusal, Status, Verdict
-from fwfeed.report import standing as report
+from fwfeed.model import Gate, Outcome, Refusal, Verdict
 from fwfeed.report.monitoring import Metric, down, exposition, metrics, metrics_json
+from fwfeed.status import Status
 from tests.unit.builders import CHECKOUT, ENVIRONMENT, FWFEED, Ended, World, world
-from tests.unit.standings import CANDIDATE, CONFIG, JST, NOW, RUNS, ended, standing
+from tests.unit.standings import CANDIDATE, CONFIG, GENERATION, NOW, ended, standing
 
 GOLDEN = CHECKOUT / "tests" / "data" / "metrics"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ HELD = (Verdict(Gate.MAX_SHRINK, "it would shrink"),)
 CASES = {
     "well": standing(),
     "nothing-yet": standing(
-        candidate=None, generation=None, last=None, installed=(), problems=None, runs=(), fires=None
+        candidate=None, generation=None, last=None, installed=(), problems=None, runs=(), fires=None, watching=None
     ),
     "without-root": standing(problems=None, unknown="reading what the kernel holds needs root"),
     "drift": standing(problems=("the kernel has no set JP",)),
@@ -43,6 +43,9 @@ CASES = {
         held=CANDIDATE, verdicts=HELD, pending=True, refusals=(Refusal(name="apnic", reason="404", since=SINCE),)
     ),
     "refused": standing(refusals=(Refusal(name="", reason="too old", since=SINCE),)),
+    "restricted": standing(
+        generation=replace(GENERATION, default_zone="log-outbound"), unreached={"eth1": "public", "eth2": "trusted"}
+    ),
     "waiting": standing(waits=NOW, last=ended(Outcome.PENDING)),
     "rolled-back": standing(held_back="somebody went back", last=ended(Outcome.ROLLED_BACK, "no"), unfinished=True),
 }
@@ -303,26 +306,3 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new_file_and_no_other_tha
     assert [path.name for path in output.parent.glob("*.prom")] == ["fwfeed.prom"]
     assert made.run("metrics", "--output", output).code == 0
     assert [path.name for path in output.parent.iterdir()] == ["fwfeed.prom"]
-
-
-def test_status_says_how_the_units_ended_and_when_the_timer_fires() -> None:
-    lines = list(report.status_lines(standing(), CONFIG, NOW, JST))
-    assert lines[-3:] == [
-        "fwfeed-refresh.service: ended 8 h ago, at 2026-01-02 12:04:30 JST, with exit code 0",
-        "fwfeed-apply.service: ended 8 h ago, at 2026-01-02 12:05:01 JST, with exit code 0",
-        "the timer fires next at 2026-01-03 12:04:05 JST",
-    ]
-    nothing = standing(candidate=None, generation=None, last=None, installed=())
-    assert list(report.status_lines(nothing, CONFIG, NOW, JST))[-3:] == lines[-3:]
-    said = report.status_json(standing())
-    assert said["units"]["fwfeed-apply.service"] == {"exit_code": 0, "ended": "2026-01-02T03:05:01+00:00"}
-    assert said["timer_next"] == "2026-01-03T03:04:05+00:00"
-
-
-def test_status_says_nothing_of_units_that_are_not_known() -> None:
-    unknown = standing(runs=(), fires=None)
-    assert not [
-        line for line in report.status_lines(unknown, Config(), NOW, JST) if "service" in line or "timer" in line
-    ]
-    assert (report.status_json(unknown)["units"], report.status_json(unknown)["timer_next"]) == ({}, None)
-    assert len(RUNS) == 2

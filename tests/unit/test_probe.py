@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from fwfeed import query
 from fwfeed.config import Config, SourcesConfig
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Gate, Outcome, Refusal, Run, Verdict
+from fwfeed.model import Gate, Outcome, Refusal, Verdict
 from fwfeed.report.probe import Finding, Level, Limits, line, probe
+from fwfeed.status import Run
 from fwfeed.store import candidates
 from tests.unit.builders import CHECKOUT, Ended, World, snapshot, world
-from tests.unit.standings import CANDIDATE, CONFIG, NOW, RUNS, aged, ended, standing
+from tests.unit.standings import CANDIDATE, CONFIG, GENERATION, NOW, RUNS, aged, ended, standing
 
 # Monitoring Plugins guidelines: 'label'=value[UOM];[warn];[crit];[min];[max]
 PERFDATA = re.compile(r"[A-Za-z0-9_-]+=-?[0-9.]+(s|)(;[0-9.]*){0,4}")
@@ -46,12 +47,12 @@ def is_one_answer(code: int, out: str) -> str:
 def judged(
     *, root: bool = True, config: Config = CONFIG, limits: Limits | None = None, **changes: Any
 ) -> tuple[Level, str]:
-    level, text = probe(standing(**changes), config, limits or Limits(), NOW, root=root)
+    level, text = probe(standing(**changes), config, limits or Limits(), NOW, UTC, root=root)
     return level, is_one_answer(level, f"{text}\n")
 
 
 def test_all_is_well() -> None:
-    level, text = probe(standing(), CONFIG, Limits(), NOW, root=True)
+    level, text = probe(standing(), CONFIG, Limits(), NOW, UTC, root=True)
     assert level is Level.OK
     assert text == (
         "FWFEED OK - generation 3 proved in the kernel; afrinic to 2026-01-01 | "
@@ -96,34 +97,42 @@ LEVELS: Mapping[str, tuple[Mapping[str, Any], Level, str]] = {
     "waits": (
         {"waits": NOW + timedelta(minutes=2)},
         Level.WARNING,
-        "it is undone at 2026-01-02T12:02:00+00:00, unless somebody says: fwfeed confirm",
+        "it will be undone at 2026-01-02 12:02:00 UTC, unless somebody says: fwfeed confirm",
     ),
     "overdue": (
         {"waits": NOW - timedelta(minutes=2)},
         Level.CRITICAL,
-        "it was to be undone at 2026-01-02T11:58:00+00:00: sudo fwfeed status does it",
+        "it was to be undone at 2026-01-02 11:58:00 UTC: sudo fwfeed status does it",
     ),
     "held back": (
         {"held_back": "somebody went back to generation 2", "pending": True},
         Level.WARNING,
         "held back: somebody went back to generation 2",
     ),
-    "pending": ({"pending": True}, Level.WARNING, "the candidate of 2026-01-02T03:04:05+00:00 is not applied"),
+    "pending": ({"pending": True}, Level.WARNING, "the candidate of 2026-01-02 03:04:05 UTC is not applied"),
+    "an interface in another zone": (
+        {"generation": replace(GENERATION, default_zone="log-outbound"), "unreached": {"eth1": "public"}},
+        Level.WARNING,
+        (
+            "interface eth1 is bound to zone public: what comes in there from outside JP is judged by that zone, "
+            "not by log-outbound"
+        ),
+    ),
     "held": (
         {"held": CANDIDATE, "verdicts": (Verdict(Gate.EMPTY, "the set is empty"),)},
         Level.WARNING,
-        "held by a gate since 2026-01-02T03:04:05+00:00: the set is empty",
+        "held by a gate since 2026-01-02 03:04:05 UTC: the set is empty",
     ),
-    "held, gates widened": ({"held": CANDIDATE}, Level.WARNING, "held by a gate since 2026-01-02T03:04:05+00:00"),
+    "held, gates widened": ({"held": CANDIDATE}, Level.WARNING, "held by a gate since 2026-01-02 03:04:05 UTC"),
     "a source refused": (
         {"refusals": (Refusal(name="apnic", reason="404", since=SINCE),)},
         Level.WARNING,
-        "apnic: refused since 2026-01-01T00:00:00+00:00: 404",
+        "apnic: refused since 2026-01-01 00:00:00 UTC: 404",
     ),
     "all refused": (
         {"refusals": (Refusal(name="", reason="too\nold", since=SINCE),)},
         Level.WARNING,
-        "the refresh is refused since 2026-01-01T00:00:00+00:00: too old",
+        "the refresh is refused since 2026-01-01 00:00:00 UTC: too old",
     ),
     "rolled back": ({"last": FAILED}, Level.CRITICAL, "generation 4 was rolled back: the kernel did not take it"),
     "not confirmed": (
@@ -137,20 +146,20 @@ LEVELS: Mapping[str, tuple[Mapping[str, Any], Level, str]] = {
         Level.CRITICAL,
         (
             "generation 4 was rolled back: the kernel did not take it; "
-            "fwfeed-apply.service ended with exit code 5 (LOCKOUT) at 2026-01-02T12:00:00+00:00"
+            "fwfeed-apply.service ended with exit code 5 (LOCKOUT) at 2026-01-02 12:00:00 UTC"
         ),
     ),
     "apply killed, but all is as it should be": (
         {"runs": (replace(APPLIED, exit_code=137),)},
         Level.WARNING,
-        "fwfeed-apply.service ended with exit code 137 at 2026-01-02T03:05:01+00:00",
+        "fwfeed-apply.service ended with exit code 137 at 2026-01-02 03:05:01 UTC",
     ),
     "apply killed": (
         {"runs": (replace(APPLIED, exit_code=137),), "pending": True},
         Level.CRITICAL,
         (
-            "fwfeed-apply.service ended with exit code 137 at 2026-01-02T03:05:01+00:00; "
-            "the candidate of 2026-01-02T03:04:05+00:00 is not applied"
+            "fwfeed-apply.service ended with exit code 137 at 2026-01-02 03:05:01 UTC; "
+            "the candidate of 2026-01-02 03:04:05 UTC is not applied"
         ),
     ),
     "apply failed, then well": ({"runs": (replace(APPLIED, exit_code=4, ended=SINCE),)}, Level.OK, WELL),
@@ -158,7 +167,7 @@ LEVELS: Mapping[str, tuple[Mapping[str, Any], Level, str]] = {
     "refresh failed": (
         {"runs": (replace(REFRESHED, exit_code=1),)},
         Level.WARNING,
-        "fwfeed-refresh.service ended with exit code 1 (FAILED) at 2026-01-02T03:04:30+00:00",
+        "fwfeed-refresh.service ended with exit code 1 (FAILED) at 2026-01-02 03:04:30 UTC",
     ),
     "refresh failed, then well": ({"runs": (replace(REFRESHED, exit_code=1, ended=SINCE),)}, Level.OK, WELL),
     "no systemd": ({"runs": (), "fires": None}, Level.OK, WELL),
@@ -264,7 +273,7 @@ def test_a_hostile_reason_stays_text(made: World) -> None:
     candidates.record_refusals(made.state, {"apnic": "no | prefixes_JP=9\nFWFEED OK - well\x1b[2J"}, SINCE)
     level, text = nagios(made)
     assert level is Level.CRITICAL
-    assert text.endswith("apnic: refused since 2026-01-01T00:00:00+00:00: no / prefixes_JP=9 FWFEED OK - well?[2J")
+    assert text.endswith("apnic: refused since 2026-01-01 00:00:00 UTC: no / prefixes_JP=9 FWFEED OK - well?[2J")
 
 
 @pytest.mark.parametrize("what", ["bad", "missing", "a folder", "named with a bar"])
@@ -336,7 +345,7 @@ def test_whatever_is_raised_it_is_one_line(error: Exception, made: World, monkey
 
 
 def test_what_hangs_is_not_waited_for(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "status", lambda _config: time.sleep(20))
+    monkeypatch.setattr(query, "status", lambda _config, **_options: time.sleep(20))
     before = time.monotonic()
     answer = made.run("check", "--nagios", "--timeout", "1s")
     assert time.monotonic() - before < 10
@@ -348,7 +357,7 @@ HANGING = """
 import sys, time
 from fwfeed import query
 from fwfeed.cli import main
-query.status = lambda _config: (print("asked", file=sys.stderr, flush=True), time.sleep(60))
+query.status = lambda _config, *, now: (print("asked", file=sys.stderr, flush=True), time.sleep(60))
 sys.exit(main(sys.argv[1:]))
 """
 

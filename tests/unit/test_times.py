@@ -127,18 +127,18 @@ def test_where_things_stand_is_told_in_the_zone_and_to_machines_in_utc() -> None
         held=CANDIDATE,
         refusals=(Refusal(name="apnic", reason="404", since=NOW),),
     )
-    generation = [GENERATION]
+    generation = [(GENERATION, None)]
     told = [
         *candidate_lines(CANDIDATE, CONFIG, JST),
         *held_lines(CANDIDATE, (), JST),
         *refusal_lines(status.refusals, JST),
         *history_lines(generation, 3, JST),
-        *status_lines(status, CONFIG, NOW, JST),
+        *status_lines(status, CONFIG, NOW, JST, root=True, verbose=True),
     ]
-    assert "UNDONE at 2026-01-02 21:02:00 JST" in "\n".join(told)
+    assert "it will be undone at 2026-01-02 21:02:00 JST" in "\n".join(told)
     assert "2026-01-02 12:05:00 JST" in "\n".join(told)
     assert not [line for line in told if "+00:00" in line or "UTC" in line]
-    machines = json.dumps([status_json(status), history_json(generation, 3)])
+    machines = json.dumps([status_json(status, CONFIG, NOW, root=True), history_json(generation, 3)])
     assert "2026-01-02T12:02:00+00:00" in machines
     assert "2026-01-02T03:05:00+00:00" in machines
     assert "JST" not in machines

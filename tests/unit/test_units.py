@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fwfeed import units
-from fwfeed.model import Run
+from fwfeed.status import Run
 from tests.unit.builders import World, world
 
 NOTHING: tuple[tuple[Run, ...], datetime | None] = ((), None)
