@@ -60,6 +60,9 @@ def _prepare(root: Path, packages: Packages, authority: trustme.CA) -> None:
     (root / "etc/hosts").write_text("\n".join(["127.0.0.1 localhost", "::1 localhost", *hosts]) + "\n")
     (root / "etc/hostname").write_text("web\n")
     (root / "etc/machine-id").write_text("")
+    # the server stands in Japan, and so does its clock
+    (root / "etc/localtime").unlink(missing_ok=True)
+    (root / "etc/localtime").symlink_to("../usr/share/zoneinfo/Asia/Tokyo")
     bundle = root / "etc/ssl/certs/ca-certificates.crt"
     bundle.write_bytes(authority.cert_pem.bytes())
     shutil.copytree(packages.repository, root / "srv/repository")
