@@ -6,6 +6,8 @@ held is read from the kernel. Nothing here changes anything.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fwfeed.firewalld import Firewalld, Kind, kernel_rules, kernel_set
 from fwfeed.model import IntendedSet
 from fwfeed.nftrules import rule_differences
@@ -60,16 +62,17 @@ def differences(daemon: Firewalld, content: Content, default_zone: str | None) -
     return problems
 
 
-def unreached(daemon: Firewalld, default: str) -> dict[str, str]:
+def unreached(daemon: Firewalld, default: str, internal: Collection[str]) -> dict[str, str]:
     """Return the zone of each interface that a default zone does not reach, as it is bound to another one.
 
     `default` is the default zone, or what it is going to be; what is in the one of now by default moves with it.
+    `internal` are interfaces by which nobody from outside comes: they are left out.
     """
     current = daemon.default_zone()
     return {
         name: zone
         for name, zone in sorted(daemon.bound_interfaces().items())
-        if zone != default and (zone != current or daemon.intended_zone(name))
+        if zone != default and name not in internal and (zone != current or daemon.intended_zone(name))
     }
 
 

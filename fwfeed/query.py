@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fwfeed import firewalld, gates, nflog, units
+from fwfeed import firewalld, gates, nflog, surroundings, units
 from fwfeed.config import Config
 from fwfeed.errors import ConfigError, FwfeedError
 from fwfeed.feeds import special_purpose
@@ -87,7 +87,8 @@ def status(config: Config, *, now: datetime) -> Status:
         try:
             daemon = _firewalld()
             problems = tuple(_problems(Path(config.paths.firewalld), generation, content, daemon))
-            outside = {} if generation.default_zone is None else unreached(daemon, generation.default_zone)
+            if generation.default_zone is not None:
+                outside = unreached(daemon, generation.default_zone, surroundings.internal_bridges())
         except FwfeedError as error:
             unknown = error.message
     actions = _actions(generation, content)

@@ -71,6 +71,16 @@ def gateways() -> list[Need]:
     return list(dict.fromkeys(found))
 
 
+def internal_bridges() -> set[str]:
+    """Return the bridges by which no default route leads, as container engines and libvirt make them.
+
+    What comes in there is from containers and virtual machines of this host. Raises FwfeedError.
+    """
+    bridges = {str(link.get("ifname", "")) for link in _ip("link", "show", "type", "bridge")}
+    routes = [each for family in ("-4", "-6") for each in _ip(family, "route", "show", "default", "table", "all")]
+    return bridges - {str(hop.get("dev", "")) for each in routes for hop in (each, *each.get("nexthops", ()))}
+
+
 def own_addresses() -> set[str]:
     """Return the addresses of this host. Raises FwfeedError."""
     return {str(each["local"]) for link in _ip("address") for each in link.get("addr_info", ()) if "local" in each}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from fwfeed import surroundings
 from fwfeed.apply.plan import Target
 from fwfeed.config import Config, Inbound
 from fwfeed.errors import FwfeedError, LockoutRefused
@@ -98,5 +99,5 @@ def unrestricted(config: Config, daemon: Firewalld, default: str) -> list[str]:
     """Return a warning for each interface that inbound = restrict does not reach, with `default` as default zone."""
     if config.inbound.action is not Inbound.RESTRICT:
         return []
-    found = unreached(daemon, default)
+    found = unreached(daemon, default, surroundings.internal_bridges())
     return [unreached_text(name, zone, config.set.name, default) for name, zone in found.items()]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.matrix import on_one_version
+from tests.lab.namespaces import batch
 from tests.lab.world import ABROAD, FWFEED, JP, World, wait_until
 
 pytestmark = pytest.mark.lab
@@ -544,6 +545,20 @@ def test_an_interface_that_moved_since_the_apply_is_named(lab: World) -> None:
     assert after[name] == before[name] + 1
     lab.firewall_cmd("--zone=log-outbound", f"--change-interface={device}")
     assert device not in json.loads(lab.fwfeed("status", "--json").stdout)["unreached_interfaces"]
+
+
+def test_a_bridge_of_containers_is_not_named_and_one_to_the_world_is(lab: World) -> None:
+    lab.configure(inbound='action = "restrict"')
+    batch("link add docker0 type bridge", "link set docker0 up", namespace=lab.namespace("host"))
+    lab.firewall_cmd("--permanent", "--zone=public", "--add-interface=docker0")
+    lab.firewall_cmd("--reload")
+    updated = lab.fwfeed("update")
+    assert updated.returncode == 0, updated.stderr
+    assert "docker0" not in updated.stderr
+    assert "docker0" not in json.loads(lab.fwfeed("status", "--json").stdout)["unreached_interfaces"]
+    batch("address add 192.0.2.1/24 dev docker0", namespace=lab.namespace("host"))
+    batch("route add default via 192.0.2.2 dev docker0", namespace=lab.namespace("host"))
+    assert json.loads(lab.fwfeed("status", "--json").stdout)["unreached_interfaces"]["docker0"] == "public"
 
 
 def parse_metrics(text: str) -> Iterator[tuple[str, float]]:
