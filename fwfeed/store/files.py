@@ -237,7 +237,7 @@ def _keep(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     try:
-        kept.hardlink_to(path)
+        os.link(path, kept, follow_symlinks=False)  # Path.hardlink_to follows a link since Python 3.14
     except FileNotFoundError:
         return
     except OSError:  # a file system without links, or somebody else's file (fs.protected_hardlinks)

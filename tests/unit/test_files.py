@@ -280,6 +280,64 @@ def test_a_link_in_a_targets_place_is_put_back(tmp_path: Path, points_at: str) -
     assert names(tmp_path) == ["folder", "link", "there"]
 
 
+_PUT_BACK = """
+import sys
+from pathlib import Path
+from fwfeed.errors import FwfeedError
+from fwfeed.store import files
+
+folder = Path(sys.argv[1])
+with files.Staging() as staging:
+    for name in ("to-file", "to-nowhere", "blocked"):
+        staging.write(folder / name, b"after")
+    (folder / "blocked").mkdir()
+    try:
+        staging.commit()
+    except FwfeedError as error:
+        print(error.message)
+"""
+
+
+def pythons() -> dict[str, str]:
+    """Return every Python at hand that fwfeed supports, this one and those of the search path, by what it says it is."""
+    found = {}
+    for program in (sys.executable, *(shutil.which(f"python3.{minor}") for minor in range(11, 20))):
+        if program:
+            asked = subprocess.run([program, "-V"], capture_output=True, text=True, check=False, timeout=60)
+            if asked.returncode == 0:  # pyenv has commands of versions that are not in use
+                found[asked.stdout.strip()] = program
+    return found
+
+
+def test_a_refused_commit_puts_links_back_on_every_python_at_hand(tmp_path: Path) -> None:
+    for version, python in pythons().items():
+        folder = tmp_path / version
+        folder.mkdir()
+        (folder / "file").write_bytes(b"before")
+        (folder / "to-file").symlink_to("file")
+        (folder / "to-nowhere").symlink_to("nowhere")
+        command = [python, "-I", "-S", "-c", f"import sys; sys.path.append({str(CHECKOUT)!r})\n{_PUT_BACK}", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (0, f"cannot write {folder}/blocked: Is a directory\n"), done.stderr
+        assert names(folder) == ["blocked", "file", "to-file", "to-nowhere"], version
+        assert (folder / "to-file").readlink() == Path("file"), version
+        assert (folder / "to-nowhere").readlink() == Path("nowhere"), version
+
+
+@pytest.mark.parametrize("points_at", ["there", "nowhere"])
+def test_a_link_is_put_back_where_links_are_followed_unless_told_not_to(
+    points_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python 3.14 does, whichever this is."""
+    true_link = os.link
+
+    def link(source: Path, target: Path, *, follow_symlinks: bool = True) -> None:
+        true_link(os.path.realpath(source) if follow_symlinks else source, target, follow_symlinks=False)
+
+    monkeypatch.setattr(os, "link", link)
+    test_a_link_in_a_targets_place_is_put_back(tmp_path, points_at)
+
+
 def test_an_interruption_in_the_middle_puts_all_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No real failure comes from Ctrl-C at a chosen rename, so the second rename raises it."""
     first, second = tmp_path / "first", tmp_path / "second"
