@@ -32,7 +32,7 @@ HOSTILE = (
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     program = find()
     if program is None:
-        leave_out("no Chromium; as root: tests/setup browser")
+        leave_out("needs Chromium: tests/setup browser, as root")
     with browsing(program, tmp_path_factory.mktemp("chromium")) as opened:
         yield opened
 

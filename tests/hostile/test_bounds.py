@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import shutil
 import signal
 import subprocess
 import time
@@ -14,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import needs
 from tests.hostile.place import RECORDS, THE_SET, Place, checksum, environment, measure, newer, started, today
 from tests.hostile.server import Answer, Request, Server, Talk, chunk, head, says, unanswering, whole
-from tests.skipping import leave_out
+from tests.skipping import require
 from tests.unit.builders import FWFEED, Ended, snapshot
 
 MOST_MEMORY = 200
@@ -261,8 +260,7 @@ class Disk:
 
 @pytest.fixture
 def disk(place: Place) -> Disk:
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        leave_out("only root can mount a small file system")
+    require(needs.mounting())
     return Disk(place)
 
 

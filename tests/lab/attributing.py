@@ -6,8 +6,6 @@ container (192.0.2.130, 2001:db8:3::2) --- host (203.0.113.1, 2001:db8:2::1) ---
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from tests.lab.namespaces import LOG_ALL, batch, tagged
+from tests import needs
+from tests.lab.namespaces import batch, tagged
 
 FWFEED = str(Path(sys.executable).with_name("fwfeed"))
 GROUP = 243
@@ -45,12 +44,7 @@ table inet fwfeed-test {{
 
 def missing() -> str:
     """Say what keeps it from running here, or nothing."""
-    if os.geteuid() != 0:
-        return "attribution needs root"
-    programs = [name for name in ("ip", "nft", "nc", "ping") if not shutil.which(name)]
-    if programs:
-        return f"attribution needs {', '.join(programs)}"
-    return "" if LOG_ALL.exists() else f"attribution needs {LOG_ALL}: modprobe nf_log_syslog"
+    return needs.networking() or needs.kernel_log() or needs.program("nc", "ping", hint="tests/setup lab, as root")
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from tests.lab import world as lab_world
 from tests.lab.matrix import Absent, Firewalld, matrix, one_of
 from tests.lab.world import ABROAD, CONTAINER, JP, KernelLog, World
-from tests.skipping import leave_out
+from tests.skipping import leave_out, require
 
 # FWFEED_LAB_FIREWALLD is a folder into which another firewalld was unpacked: the lab runs on that alone.
 MATRIX = matrix(Path(__file__).parents[2] / "build/lab", os.environ.get("FWFEED_LAB_FIREWALLD"))
@@ -31,8 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def firewalld(request: pytest.FixtureRequest) -> Firewalld:
     """Each firewalld in its turn; -k 2.3.1 runs on that one alone."""
-    if reason := lab_world.missing():
-        leave_out(reason)
+    require(lab_world.missing())
     which: Firewalld | Absent = request.param
     if isinstance(which, Absent):
         leave_out(which.reason)

@@ -21,15 +21,14 @@ import pytest
 
 from tests.lab import attributing
 from tests.lab.attributing import Place, Watching, place
-from tests.skipping import leave_out
+from tests.skipping import require
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture
 def at() -> Iterator[Place]:
-    if reason := attributing.missing():
-        leave_out(reason)
+    require(attributing.missing())
     with place() as made:
         yield made
 

@@ -27,7 +27,8 @@ from tests.lab import world as lab_world
 from tests.lab.matrix import on_one_version
 from tests.lab.namespaces import batch, tagged
 from tests.lab.world import FILE, FWFEED, World, wait_until
-from tests.skipping import leave_out
+from tests.leaks import runs
+from tests.skipping import leave_out, require
 
 pytestmark = pytest.mark.lab
 
@@ -135,8 +136,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    if reason := lab_world.missing():
-        leave_out(reason)
+    require(lab_world.missing())
     with tagged() as tag:
         yield from _fleet(tmp_path, [f"fwfeed-{tag}-{side}" for side in "ab"])
 
@@ -316,8 +316,7 @@ FWFEEDS, ROOTS = {(USER, GROUPS[0])}, {(0, 0)}
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    if reason := lab_world.missing():
-        leave_out(reason)
+    require(lab_world.missing())
     if closed() and Path(sys.prefix) != CHECKOUT / ".venv":
         leave_out(f"{sys.prefix} is not open to other users, and the network half runs as one")
     folder = Path(tempfile.mkdtemp(prefix="fwfeed-lab-"))
@@ -590,7 +589,7 @@ def test_a_signal_to_the_parent_ends_the_child_too_and_leaves_nothing_half(divid
         slow.go.set()
     assert (process.returncode, out) == (1, "")
     assert set(err.splitlines()) == {"fwfeed: interrupted by SIGTERM"}
-    assert not Path(f"/proc/{child}").exists()
+    assert not runs(child)
     assert not [path for path in divided.cache.rglob("*") if path.is_file()]
 
 

@@ -15,7 +15,7 @@ from tests.lab.matrix import on_one_version
 from tests.lab.ssh import Ssh, serving
 from tests.lab.test_apply import override
 from tests.lab.world import ABROAD, JP, SYSTEM_PYTHON, World, wait_until
-from tests.skipping import leave_out
+from tests.skipping import require
 
 pytestmark = pytest.mark.lab
 
@@ -26,8 +26,7 @@ RESTRICT = 'action = "restrict"'
 
 @pytest.fixture
 def sshd(lab: World) -> Iterator[Ssh]:
-    if reason := lab_ssh.missing():
-        leave_out(reason)
+    require(lab_ssh.missing())
     with serving(lab) as running:
         yield running
 
@@ -82,8 +81,7 @@ ON_ALL = {"foreign", "domestic v6"}
     "who", [pytest.param(who, id=name, marks=() if name in ON_ALL else JUDGED) for name, who in TABLE.items()]
 )
 def test_an_administrator_who_is_logged_in_is_refused_what_would_lock_him_out(lab: World, who: Administrator) -> None:
-    if reason := lab_ssh.missing():
-        leave_out(reason)
+    require(lab_ssh.missing())
     if who.port != 22:
         lab.firewall_cmd("--permanent", f"--add-port={who.port}/tcp")
         lab.firewall_cmd("--reload")

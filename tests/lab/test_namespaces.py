@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab import world as lab_world
-from tests.lab.namespaces import LOG_ALL, batch, sweep, tagged
+from tests.lab.namespaces import batch, sweep, tagged
 from tests.lab.world import wait_until
-from tests.skipping import leave_out
+from tests.leaks import runs
+from tests.needs import LOG_ALL
+from tests.skipping import require
 
 pytestmark = pytest.mark.lab
 
@@ -31,8 +33,7 @@ def namespaces(tag: str) -> list[str]:
 
 
 def test_namespaces_go_with_their_test_or_with_the_next_after_it_was_killed() -> None:
-    if reason := lab_world.missing():
-        leave_out(reason)
+    require(lab_world.missing())
     with tagged() as ours:
         batch(f"netns add fwfeed-{ours}-host")
         command = [sys.executable, "-c", _TEST]
@@ -46,6 +47,6 @@ def test_namespaces_go_with_their_test_or_with_the_next_after_it_was_killed() ->
         sweep()
         assert namespaces(ours) == [f"fwfeed-{ours}-host"]
         assert namespaces(theirs) == []
-        wait_until(lambda: not Path("/proc", pid).exists(), "what ran in it to end")
+        wait_until(lambda: not runs(int(pid)), "what ran in it to end")
         assert LOG_ALL.read_text().strip() == "1"
     assert namespaces(ours) == []

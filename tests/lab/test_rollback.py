@@ -22,7 +22,7 @@ from tests.lab.test_lockout import HERE
 from tests.lab.test_trouble import goes_in
 from tests.lab.whole import BUS_NAME, have_old_and_prepare_new, status, table_handle, whole
 from tests.lab.world import ABROAD, FWFEED, World, wait_until
-from tests.skipping import leave_out
+from tests.skipping import require
 
 pytestmark = pytest.mark.lab
 
@@ -173,8 +173,7 @@ def test_entries_alone_go_back_without_a_reload(lab: World) -> None:
 @ON_ONE
 def test_a_default_zone_of_the_administrators_comes_and_goes_with_its_generation(lab: World) -> None:
     """And where that would lock somebody out who is logged in, it is refused like an apply."""
-    if reason := lab_ssh.missing():
-        leave_out(reason)
+    require(lab_ssh.missing())
     lab.firewall_cmd("--set-default-zone=work")
     lab.configure(inbound='action = "restrict"')
     assert lab.fwfeed("update").returncode == 0

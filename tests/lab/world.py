@@ -23,8 +23,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import needs
 from tests.lab.matrix import Firewalld
-from tests.lab.namespaces import LOG_ALL, batch, tagged
+from tests.lab.namespaces import batch, tagged
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 FWFEED = str(Path(sys.executable).with_name("fwfeed"))
@@ -76,14 +77,12 @@ _SERVICES = ("http", "https", "imap", "ssh")
 
 def missing() -> str:
     """Say what keeps the lab from running here, or nothing."""
-    if os.geteuid() != 0:
-        return "the lab needs root"
-    programs = [name for name in ("ip", "nft", "dbus-daemon", "dbus-send", "ping", "nc") if not shutil.which(name)]
-    if programs:
-        return f"the lab needs {', '.join(programs)}"
-    if not LOG_ALL.exists():
-        return f"the lab needs {LOG_ALL}: modprobe nf_log_syslog"
-    return ""
+    return (
+        needs.networking()
+        or needs.kernel_log()
+        or needs.program("dbus-daemon", "dbus-send", "ping", "nc", hint="tests/setup lab, as root")
+        or needs.bindings("dbus", "nftables")
+    )
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:

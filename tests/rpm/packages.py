@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from fwfeed import __version__
-from tests.skipping import leave_out
+from tests import needs
+from tests.skipping import require
 
 CHECKOUT = Path(__file__).parents[2]
 MACROS = Path(__file__).with_name("macros.el10")
@@ -17,6 +18,7 @@ STUBS = Path(__file__).with_name("stubs.spec")
 
 LATER = "99.0.0"
 
+SETUP = "tests/setup rpm, as root"
 TOOLS = ("rpmbuild", "createrepo_c", "dnf", "rpmlint", "cpio")
 
 
@@ -45,9 +47,7 @@ class Packages:
 
 def require_tools() -> None:
     """Leave the test out where packages cannot be built."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing:
-        leave_out(f"not installed: {', '.join(missing)} (tests/setup rpm)")
+    require(needs.program(*TOOLS, hint=SETUP))
 
 
 def build(

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from fwfeed.cli import parser
-from tests.rpm.packages import CHECKOUT
+from tests import needs
+from tests.rpm.packages import CHECKOUT, SETUP
 from tests.rpm.roots import Root
-from tests.skipping import leave_out
+from tests.skipping import require
 
 PAGES = {"fwfeed": "man1/fwfeed.1.gz", "fwfeed.toml": "man5/fwfeed.toml.5.gz"}
 LOCALE = {"LC_ALL": "C.UTF-8", "MANWIDTH": "100", "MANROFFOPT": "-c"}
@@ -34,9 +35,7 @@ def options(command: argparse.ArgumentParser) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def man(installed: Root) -> Path:
-    for tool in ("man", "lexgrog", "mandb", "groff"):
-        if shutil.which(tool) is None:
-            leave_out(f"there is no {tool}: tests/setup rpm")
+    require(needs.program("man", "lexgrog", "mandb", "groff", hint=SETUP))
     return installed.folder / "usr/share/man"
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import needs
 from tests.rpm.conftest import once, require_root
-from tests.rpm.packages import CHECKOUT, Packages, publish
+from tests.rpm.packages import CHECKOUT, SETUP, Packages, publish
 from tests.rpm.roots import Root
-from tests.skipping import leave_out
+from tests.skipping import require
 
 KEY = "fwfeed test <fwfeed@example.org>"
 
@@ -54,9 +55,7 @@ class Published:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, packages: Packages) -> Published:
     require_root()
-    for tool in ("make", "gpg", "rpmsign"):
-        if shutil.which(tool) is None:
-            leave_out(f"there is no {tool}: tests/setup rpm")
+    require(needs.program("make", "gpg", "rpmsign", hint=SETUP))
     # beside what is shared, as that is renamed, and the .repo file names the folder
     place = packages.folder.with_name("published-at")
 

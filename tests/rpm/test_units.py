@@ -14,9 +14,10 @@ from fwfeed.errors import ExitCode
 from fwfeed.privileges import USER
 from fwfeed.store import candidates
 from fwfeed.store.journal import Journal
-from tests.rpm.packages import CHECKOUT
+from tests import needs
+from tests.rpm.packages import CHECKOUT, SETUP
 from tests.rpm.roots import Root
-from tests.skipping import leave_out
+from tests.skipping import require
 
 UNITS = Path("usr/lib/systemd/system")
 SERVICES = ("fwfeed-refresh", "fwfeed-apply", "fwfeed-recover", "fwfeed-watch")
@@ -32,8 +33,7 @@ def settings(name: str) -> dict[str, list[str]]:
 @pytest.fixture
 def booted(installed: Root, tmp_path: Path) -> Path:
     """The root with the targets of this machine's systemd, for the package's units to refer to."""
-    if shutil.which("systemd-analyze") is None:
-        leave_out("there is no systemd-analyze: tests/setup rpm")
+    require(needs.program("systemd-analyze", hint=SETUP))
     root = tmp_path / "root"
     shutil.copytree(installed.folder, root, symlinks=True)
     for target in Path("/", UNITS).glob("*.target"):
@@ -66,8 +66,7 @@ def test_systemd_would_have_said_it(name: str, booted: Path) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_confined(name: str, installed: Root) -> None:
-    if shutil.which("systemd-analyze") is None:
-        leave_out("there is no systemd-analyze: tests/setup rpm")
+    require(needs.program("systemd-analyze", hint=SETUP))
     unit = installed.folder / UNITS / f"{name}.service"
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -13,6 +13,7 @@ import sys
 import threading
 import time as clocks
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,9 @@ from hypothesis import strategies as st
 
 from fwfeed.config import DaemonConfig
 from fwfeed.daemon.timetable import Daily, Timetable, due
-from tests.skipping import leave_out
+from tests import needs
+from tests.leaks import below
+from tests.skipping import require
 from tests.unit.builders import CHECKOUT, ENVIRONMENT, FWFEED, World, world
 
 SERVE = """
@@ -84,6 +87,13 @@ class Daemon:
     def send(self, number: signal.Signals) -> None:
         os.killpg(self.process.pid, number)  # as a terminal would
 
+    def kill(self) -> None:
+        """End it and what it runs, if they still do."""
+        for pid in (self.process.pid, *below(self.process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=60)
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Tell it to end, and return its exit code."""
         self.send(number)
@@ -112,19 +122,28 @@ def configured(folder: Path, *, at: str = "03:30", spread: str = "0s") -> str:
 
 
 @pytest.fixture
-def serve(config: Path) -> Iterator[Callable[..., Daemon]]:
-    """Start a daemon that runs a script of sh in the configuration's folder."""
+def launch() -> Iterator[Callable[..., Daemon]]:
+    """Start daemons that end with the test, however that ends."""
     started: list[Daemon] = []
 
-    def start(script: str, *, now: time = time(12)) -> Daemon:
-        shell = f"cd {config.parent}; {script}"
-        started.append(Daemon(sys.executable, "-c", SERVE, config, "sh", "-c", shell, now=now))
+    def start(*command: str | Path, now: time = time(12), bus: str = "") -> Daemon:
+        started.append(Daemon(*command, now=now, bus=bus))
         return started[-1]
 
     yield start
     for daemon in started:
-        daemon.process.kill()
-        daemon.process.wait(timeout=60)
+        daemon.kill()
+
+
+@pytest.fixture
+def serve(launch: Callable[..., Daemon], config: Path) -> Callable[..., Daemon]:
+    """Start a daemon that runs a script of sh in the configuration's folder."""
+
+    def start(script: str, *, now: time = time(12)) -> Daemon:
+        shell = f"cd {config.parent}; {script}"
+        return launch(sys.executable, "-c", SERVE, config, "sh", "-c", shell, now=now)
+
+    return start
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -194,8 +213,8 @@ def test_an_update_that_is_killed_is_told_and_ends_nothing(serve: Callable[..., 
     assert daemon.end() == 0
 
 
-def test_an_update_that_cannot_be_started_is_told_and_ends_nothing(config: Path) -> None:
-    daemon = Daemon(sys.executable, "-c", SERVE, config, config.parent / "nothing")
+def test_an_update_that_cannot_be_started_is_told_and_ends_nothing(launch: Callable[..., Daemon], config: Path) -> None:
+    daemon = launch(sys.executable, "-c", SERVE, config, config.parent / "nothing")
     daemon.line(f"^fwfeed: cannot start {config.parent}/nothing: No such file or directory$")
     daemon.line("^daemon: next update at .*T03:30:00")
     assert daemon.end() == 0
@@ -239,14 +258,14 @@ def test_a_second_one_is_refused_while_the_first_one_lives(serve: Callable[..., 
     assert second.process.wait(timeout=60) == 1
     assert not (config.parent / "ran").exists()
     assert first.process.poll() is None
-    first.process.kill()
-    first.process.wait(timeout=60)
-    third = serve("exit 0")
-    third.line("ended with 0")
-    assert third.end() == 0
-    os.kill(
-        int((config.parent / "pid").read_text()), signal.SIGKILL
-    )  # the first one's update went on, without its lock
+    try:
+        first.process.kill()
+        first.process.wait(timeout=60)
+        third = serve("exit 0")
+        third.line("ended with 0")
+        assert third.end() == 0
+    finally:  # the first one's update goes on, without its lock
+        os.kill(int((config.parent / "pid").read_text()), signal.SIGKILL)
 
 
 def test_without_apscheduler_it_says_what_else_there_is(config: Path) -> None:
@@ -278,12 +297,11 @@ def test_no_other_command_needs_apscheduler(arguments: list[str], tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
-def test_the_command_updates_as_root(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        leave_out("an update needs root")
+def test_the_command_updates_as_root(tmp_path: Path, launch: Callable[..., Daemon]) -> None:
+    require(needs.root(), needs.bindings("dbus"))
     made = world(tmp_path)
     made.configure(more='[daemon]\nspread = "0s"\n')
-    daemon = Daemon(FWFEED, "--config", made.config, "daemon", "--verbose", bus=f"unix:path={tmp_path}/none")
+    daemon = launch(FWFEED, "--config", made.config, "daemon", "--verbose", bus=f"unix:path={tmp_path}/none")
     daemon.line("^daemon: next update at ")
     daemon.line("^apnic: .* 3 records")  # the update's own progress
     daemon.line("^fwfeed: the system bus does not answer")
@@ -302,7 +320,9 @@ def refuse_others(made: World) -> None:
     made.configure()
     made.root.chmod(0o755)
     script = (
-        "import os, sys\nfrom fwfeed.cli import main\n"
+        # all that it imports by then, as another user may not reach a checkout of root's
+        "import os, sys\nimport fwfeed.apply, fwfeed.cli.changes, fwfeed.cli.session, fwfeed.daemon\n"
+        "from fwfeed.cli import main\n"
         "os.geteuid() == 0 and os.seteuid(65534)\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, "--config", str(made.config), "daemon"]

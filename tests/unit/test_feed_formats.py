@@ -437,7 +437,7 @@ NOT_A_TIME = "is not a time (YYYY-MM-DD-HH-MM-SS)"
     ("text", "line", "message"),
     [
         ("", 1, "not JSON: Expecting value"),
-        ('{"a": 1,\n}', 2, "not JSON: Expecting property name enclosed in double quotes"),
+        ('{"a": 1,\n2}', 2, "not JSON: Expecting property name enclosed in double quotes"),
         ("\ufeff{}", 1, "not JSON: Unexpected UTF-8 BOM (decode using utf-8-sig)"),
         ("[]", 0, "the document is a list, not an object"),
         ("null", 0, "the document is null, not an object"),

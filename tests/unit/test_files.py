@@ -19,15 +19,11 @@ from hypothesis import strategies as st
 
 from fwfeed.errors import FwfeedError
 from fwfeed.store import files
-from tests.skipping import leave_out
+from tests import needs
+from tests.skipping import require
 from tests.unit.builders import CHECKOUT, snapshot
 
 ELSEWHERE = "see that the path in [paths] is right, and that there is room"
-
-
-def as_root() -> None:
-    if os.geteuid() != 0:
-        leave_out("only root can make what this needs")
 
 
 def refused(call: Callable[[], object]) -> FwfeedError:
@@ -299,7 +295,7 @@ with files.Staging() as staging:
 
 
 def pythons() -> dict[str, str]:
-    """Return every Python at hand that fwfeed supports, this one and those of the search path, by what it says it is."""
+    """Return each Python at hand that fwfeed supports, by its version: this one, and those of the search path."""
     found = {}
     for program in (sys.executable, *(shutil.which(f"python3.{minor}") for minor in range(11, 20))):
         if program:
@@ -316,7 +312,8 @@ def test_a_refused_commit_puts_links_back_on_every_python_at_hand(tmp_path: Path
         (folder / "file").write_bytes(b"before")
         (folder / "to-file").symlink_to("file")
         (folder / "to-nowhere").symlink_to("nowhere")
-        command = [python, "-I", "-S", "-c", f"import sys; sys.path.append({str(CHECKOUT)!r})\n{_PUT_BACK}", folder]
+        code = f"import sys; sys.path.append({str(CHECKOUT)!r})\n{_PUT_BACK}"
+        command = [python, "-I", "-S", "-c", code, str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert (done.returncode, done.stdout) == (0, f"cannot write {folder}/blocked: Is a directory\n"), done.stderr
         assert names(folder) == ["blocked", "file", "to-file", "to-nowhere"], version
@@ -475,7 +472,7 @@ def test_a_file_of_somebody_else_is_replaced_in_a_folder_of_ones_own(tmp_path: P
 
     Linux lets nobody give a second name to a file that he may not write (fs.protected_hardlinks in proc_sys_fs(5)).
     """
-    as_root()
+    require(needs.capability("CAP_CHOWN", "CAP_SETUID"))
     (tmp_path / "candidate.json").write_bytes(b"before")
     os.chown(tmp_path, 65534, -1)
     code = f"""
@@ -574,7 +571,7 @@ def test_an_untrusted_folder_and_device_are_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """Return a folder in a folder, both as root would make them."""
-    as_root()
+    require(needs.root())
     folder = tmp_path / "state" / "generations"
     folder.mkdir(parents=True)
     for each in (folder, folder.parent):
@@ -612,6 +609,7 @@ def test_a_folder_that_others_can_write_is_not_trusted(own: Path, writable: int,
 
 @pytest.mark.parametrize("parent", [False, True], ids=["itself", "its parent"])
 def test_a_folder_of_another_user_is_not_trusted(own: Path, parent: bool) -> None:  # noqa: FBT001
+    require(needs.capability("CAP_CHOWN"))
     folder = own.parent if parent else own
     os.chown(folder, 65534, -1)
     not_own(own, folder)

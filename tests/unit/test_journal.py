@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,8 @@ from fwfeed.errors import FwfeedError
 from fwfeed.store import journal as module
 from fwfeed.store.journal import Deadline, Entry, Journal, Phase, boot, deadline
 from fwfeed.store.lock import locked
-from tests.skipping import leave_out
+from tests import needs
+from tests.skipping import require
 from tests.unit.builders import snapshot
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -125,8 +125,7 @@ def test_a_journal_without_its_entry_is_refused(journal: Journal) -> None:
 
 
 def test_a_journal_that_others_could_have_written_is_refused(journal: Journal) -> None:
-    if os.geteuid() != 0:
-        leave_out("what is somebody else's is refused for root alone")
+    require(needs.root())
     journal.begin(ENTRY, {})
     journal.folder.chmod(0o777)
     with pytest.raises(FwfeedError, match="must be a folder of root's that nobody else can write"):

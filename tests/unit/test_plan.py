@@ -17,7 +17,7 @@ from fwfeed.compile import recipe
 from fwfeed.model import Generation, Outcome
 from fwfeed.prefixes import Family
 from fwfeed.store.generations import Generations
-from tests.unit.builders import World, world
+from tests.unit.builders import World, shipped, world
 
 NOBODY = 65534
 
@@ -41,6 +41,10 @@ def test_what_cannot_be_read_is_taken_for_new_and_said(fetched: World) -> None:
     fetched.firewalld.mkdir(exist_ok=True)
     (fetched.firewalld / "ipsets").mkdir()
     (fetched.firewalld / "ipsets/JP.xml").write_text("<mine/>")
+    fetched.templates.mkdir()
+    for kind in ("ipset", "policy", "zone"):  # those of a checkout of root's may be out of another user's reach
+        (fetched.templates / f"{kind}.xml.j2").write_text(shipped(kind))
+    plan(settings(fetched))  # and so may be what it imports
     fetched.firewalld.chmod(0)
     was = os.geteuid()
     try:

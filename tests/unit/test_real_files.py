@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import lzma
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -25,7 +24,8 @@ from fwfeed.delegated import parse
 from fwfeed.errors import ParseError
 from fwfeed.model import Part, Recipe, Snapshot
 from fwfeed.prefixes import Family, Prefix, format_prefix
-from tests.skipping import leave_out
+from tests import needs
+from tests.skipping import require
 
 DATA = Path(__file__).parents[1] / "data" / "rir-2018-10-13"
 NAME = "delegated-{}-extended-latest"
@@ -73,12 +73,6 @@ def extracted(lines: Iterable[list[str]], countries: tuple[str, ...], kind: str)
 def ipv4_ends(lines: Iterable[list[str]], countries: tuple[str, ...]) -> list[tuple[IPv4Address, IPv4Address]]:
     records = extracted(lines, countries, "ipv4")
     return [(IPv4Address(fields[3]), IPv4Address(fields[3]) + int(fields[4]) - 1) for fields in records]
-
-
-def require(*commands: Path | str) -> None:
-    for command in commands:
-        if shutil.which(command) is None:
-            leave_out(f"{command} is not installed")
 
 
 def test_the_files_are_the_ones_that_were_published(raw: dict[str, bytes]) -> None:
@@ -150,7 +144,7 @@ def test_ipv6_is_what_ipaddress_collapses_the_lines_to(
 def test_ipv4_is_to_the_byte_what_iprange_prints(
     countries: tuple[str, ...], snapshots: dict[str, Snapshot], lines: list[list[str]]
 ) -> None:
-    require("iprange")
+    require(needs.program("iprange", hint="tests/setup lab, as root"))
     ends = "".join(f"{first}-{last}\n" for first, last in ipv4_ends(lines, countries))
     printed = subprocess.run(["iprange"], input=ends.encode(), stdout=subprocess.PIPE, check=True).stdout
     # The one difference of form: iprange leaves the /32 off a single address.
@@ -165,7 +159,7 @@ def test_ipv6_is_to_the_byte_what_aggregate6_prints(
     countries: tuple[str, ...], snapshots: dict[str, Snapshot], lines: list[list[str]]
 ) -> None:
     aggregate6 = Path(sys.executable).parent / "aggregate6"
-    require(aggregate6)
+    require(needs.program(str(aggregate6)))
     records = "".join(f"{fields[3]}/{fields[4]}\n" for fields in extracted(lines, countries, "ipv6"))
     printed = subprocess.run([aggregate6, "-6"], input=records.encode(), stdout=subprocess.PIPE, check=True).stdout
     assert "".join(f"{text}\n" for text in texts(snapshots, countries, Family.IPV6)).encode() == printed

@@ -560,9 +560,11 @@ def test_the_lock_goes_with_its_holder(made: World) -> None:
     path = made.state / "candidate" / "lock"
     command = ["flock", str(path), "-c", "echo held; exec sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        os.killpg(holder.pid, signal.SIGKILL)  # flock and its sleep both have the lock open
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)  # flock and its sleep both have the lock open
     assert made.run("fetch").code == 0
 
 

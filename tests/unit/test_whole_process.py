@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from tests import needs
+from tests.demo import configuration
+from tests.skipping import require
 from tests.unit.test_real_files import (  # noqa: F401 - fixtures
     WANTED,
     extracted,
     ipv4_ends,
     lines,
     raw,
-    require,
 )
 
-ROOT = Path(__file__).parents[2]
 FWFEED = str(Path(sys.executable).with_name("fwfeed"))
 
 
@@ -31,8 +32,7 @@ def fwfeed(config: Path, *arguments: str) -> str:
 
 def demo_config(folder: Path, extra: str = "") -> Path:
     """Return the configuration of `make demo`, working below `folder`; `extra` takes the place of its [set]."""
-    text = (ROOT / "tests/data/demo.toml.in").read_text()
-    text = text.replace("@ROOT@/build/demo", str(folder)).replace("@ROOT@", str(ROOT))
+    text = configuration(folder)
     if extra:
         head, _, rest = text.partition("[set]")
         text = f"{head}[set]\n{extra}\n[sources]{rest.partition('[sources]')[2]}"
@@ -78,7 +78,7 @@ def test_list_prints_what_iprange_and_ipaddress_say(
     ipv6 = collapse_addresses(IPv6Network(f"{fields[3]}/{fields[4]}") for fields in extracted(lines, countries, "ipv6"))
     assert fwfeed(config, "list", "--family", "4") == "".join(f"{network}\n" for network in ipv4)
     assert fwfeed(config, "list", "--family", "6") == "".join(f"{network}\n" for network in ipv6)
-    require("iprange")
+    require(needs.program("iprange", hint="tests/setup lab, as root"))
     ranges = "".join(f"{first}-{last}\n" for first, last in ends)
     printed = subprocess.run(["iprange"], input=ranges, capture_output=True, text=True, check=True).stdout
     assert fwfeed(config, "list", "--family", "4") == printed
