@@ -216,7 +216,7 @@ def kernel_set(name: str, family: Family) -> Ranges | None:
     if done.code != 0:
         if "No such file or directory" in done.stderr:
             return None
-        raise FwfeedError(f"nft cannot read the kernel's set {name}: {done.stderr.strip()}", "run it as root")
+        raise FwfeedError(f"nft cannot read the kernel's set {name}: {_one_line(done.stderr)}", "run it as root")
     try:
         return parse_nft_set(done.stdout, family)
     except (ValueError, KeyError, TypeError):
@@ -238,8 +238,12 @@ def kernel_rules() -> Table:
     if done.code != 0:
         if "No such file or directory" in done.stderr:  # somebody has flushed the ruleset
             return Table({}, frozenset())
-        raise FwfeedError(f"nft cannot read firewalld's table: {done.stderr.strip()}", "run it as root")
+        raise FwfeedError(f"nft cannot read firewalld's table: {_one_line(done.stderr)}", "run it as root")
     return parse_table(done.stdout)
+
+
+def _one_line(said: str) -> str:
+    return "; ".join(line.strip() for line in said.splitlines() if line.strip())
 
 
 def offline_check(system_config: Path) -> None:

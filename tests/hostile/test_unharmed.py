@@ -316,12 +316,16 @@ def test_a_quiet_night_behind_a_proxy_is_quiet(place: Place, monkeypatch: pytest
         assert snapshot(place.root) == before
 
 
-def assert_all_refused(place: Place, reason: str) -> None:
+def assert_all_refused(place: Place, reason: str) -> float:
+    """Assert that a fetch takes no file, and return how many seconds it took."""
     kept = place.moving()
+    begun = time.monotonic()
     ended = place.run("fetch")
+    took = time.monotonic() - begun
     for registry in RECORDS:
         place.assert_refused(ended, f"{registry}: {place.url(registry)}: ", kept)
     assert ended.err.count(reason) == 5, ended.err
+    return took
 
 
 def test_a_dead_proxy_is_told(before: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,6 +349,5 @@ def test_a_proxy_that_takes_its_time_is_cut_at_the_deadline(
     place.configure(deadline="1s")
     with Server(None, greet=greet) as proxy:
         use_proxy(proxy.port, monkeypatch)
-        begun = time.monotonic()
-        assert_all_refused(place, "not done within 1 s")
-        assert 0.9 < time.monotonic() - begun < 2.5
+        took = assert_all_refused(place, "not done within 1 s")
+        assert 0.9 < took < 4.5  # less than a second for each of the five, on a machine that does much else

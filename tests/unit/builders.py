@@ -94,6 +94,11 @@ class Ended:
         return json.loads(self.out)
 
 
+def remarks(ended: Ended) -> list[str]:
+    """Return what was said beside the result, but for what an ordinary user is told of root's log."""
+    return [line for line in ended.err.splitlines() if not line.startswith("without root, ")]
+
+
 def run(*arguments: str | Path) -> Ended:
     """Run a command in this process, which takes a tenth of the time of another one."""
     out, err = io.StringIO(), io.StringIO()

@@ -13,7 +13,7 @@ from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.preview import Named, Preview, Role, preview
 from fwfeed.report.preview import preview_json, preview_lines
-from tests.unit.builders import world
+from tests.unit.builders import remarks, world
 from tests.unit.flows import NOW, PROGRAMS, record, sender, sent
 from tests.unit.summaries import gathered, places
 from tests.unit.test_ledger import FLOWS
@@ -165,7 +165,7 @@ def configured(folder: Path, more: str, set_table: str = "include = []") -> obje
             ],
         )
     done = made.run("--json", "preview")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, remarks(done)) == (0, [])
     assert made.run("preview").code == 0
     return sorted(each["address"] for program in done.value["programs"] for each in program["addresses"])
 

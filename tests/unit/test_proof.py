@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fwfeed.config import Config, Outbound, OutboundConfig
-from fwfeed.firewalld import parse_nft_set
+from fwfeed.errors import FwfeedError
+from fwfeed.firewalld import kernel_rules, kernel_set, parse_nft_set
 from fwfeed.model import IntendedSet
 from fwfeed.prefixes import Family, Range, Ranges, cover, format_address, format_prefix, merge
 from fwfeed.proof import installed_ranges, intended_sets
@@ -156,6 +160,18 @@ def test_prefixes_and_ranges_say_the_same_to_files_and_to_nft(drawn: tuple[Famil
     assert parse_nft_set(nft_set([{"range": pair} for pair in texts], f"ipv{family.value}_addr"), family) == ranges
     elements = [{"prefix": {"addr": format_address(p.first, family), "len": p.length}} for p in prefixes]
     assert parse_nft_set(nft_set(elements, f"ipv{family.value}_addr"), family) == ranges
+
+
+def test_what_nft_says_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nft = tmp_path / "nft"
+    nft.write_text("#!/bin/sh\nprintf 'internal: Error: not permitted\\n\\nnetlink: Error: failed\\n' >&2\nexit 1\n")
+    nft.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    questions: list[Callable[[], object]] = [lambda: kernel_set("JP", Family.IPV4), kernel_rules]
+    for asked in questions:
+        with pytest.raises(FwfeedError) as caught:
+            asked()
+        assert caught.value.message.endswith(": internal: Error: not permitted; netlink: Error: failed")
 
 
 def nft_set(elements: list[Any] | None, kind: str | list[str] = "ipv4_addr") -> str:

@@ -26,7 +26,7 @@ from fwfeed.report.evidence import Basis, evidence, inert
 from fwfeed.report.page import page
 from fwfeed.report.traffic import traffic_json, traffic_lines
 from fwfeed.traffic import Traffic
-from tests.unit.builders import World, snapshot, world
+from tests.unit.builders import World, remarks, snapshot, world
 from tests.unit.flows import NOW, record, sender, sent, week
 from tests.unit.summaries import tallies, traffic
 from tests.unit.test_ledger import FLOWS
@@ -235,7 +235,7 @@ def place(tmp_path: Path) -> World:
 
 def test_the_command_reports_with_countries_of_the_registries(place: World) -> None:
     done = place.run("report")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, remarks(done)) == (0, [])
     assert "2 left to 2 addresses in 1 country" in done.out
     assert "DE ripencc" in done.out
     assert "unit evil.service" in done.out
