@@ -91,10 +91,11 @@ def parse(text: str, *, file: str) -> Config:
         room = _SET_NAME_LENGTH - (len(longest) - len(config.set.name))
         reason = f'outbound.action = "{config.outbound.action}" may need a set {longest!r}'
         top.blame("set.name", f"{config.set.name!r} is longer than {room} characters, and {reason}")
-    top.finish()
+    hints = top.finish()
     if top.problems:
         placed = sorted(((_line_of(text, key), key, message) for key, message in top.problems), key=lambda p: p[0])
-        raise ConfigError([f"{file}{f':{line}' if line else ''}: {key}: {message}" for line, key, message in placed])
+        lines = [f"{file}{f':{line}' if line else ''}: {key}: {message}" for line, key, message in placed]
+        raise ConfigError(lines, "; ".join(hints))
     return config
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import TypeVar
@@ -53,13 +53,21 @@ class Table:
         self._tables += tables
         return tables
 
-    def finish(self) -> None:
-        """Report what nobody asked for, here and in the tables below."""
+    def finish(self, sections: Sequence[Table] = ()) -> list[str]:
+        """Report what nobody asked for, here and in the tables below; return what belongs below another section.
+
+        `sections` are the tables that are asked whether they know a key, those of this one unless given.
+        """
+        sections = sections or [table for table in self._tables if not table.path.endswith("]")]
+        hints = []
         for key in self._values:
             near = get_close_matches(key, self._known, n=1)
             self.blame(key, f"unknown key{f'; did you mean {near[0]}?' if near else ''}")
+            if owners := [f"[{section.path}]" for section in sections if key in section._known]:  # noqa: SLF001 - its own kind
+                hints.append(f"{key} belongs below {' or '.join(owners)}")
         for table in self._tables:
-            table.finish()
+            hints += table.finish(sections)
+        return hints
 
     def require(self, *keys: str) -> None:
         """Report each of these keys that is not there."""

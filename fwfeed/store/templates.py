@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from fwfeed.errors import FwfeedError
@@ -30,8 +29,7 @@ def load(overrides: Path) -> dict[str, tuple[str, str]]:
 
 
 def _shipped() -> Path:
-    """Return the folder of fwfeed's own templates: the checkout's when run from one, else the installed one."""
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "setup.cfg").is_file():
-        return checkout / "templates"
-    return Path(sys.prefix) / "share" / "fwfeed" / "templates"
+    """Return the folder of fwfeed's own templates: in the package, or beside it in a checkout that is not installed."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "templates"
+    return installed if installed.is_dir() else package.parent / "templates"

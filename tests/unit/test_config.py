@@ -135,6 +135,22 @@ def problems_of(text: str) -> list[str]:
     return list(caught.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("countries = ['FR']", "countries belongs below [set]"),
+        ("[set]\naction = 'reject'", "action belongs below [outbound] or [inbound]"),
+        ("[[feed]]\nmax_shrink = '5%'", "max_shrink belongs below [gates]"),
+        ("[sources.apnic]\nkeep = 1", "keep belongs below [apply] or [watch]"),
+        ("zzz = 1", ""),
+    ],
+)
+def test_a_key_whose_section_is_still_commented_out_is_told_where_it_belongs(text: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, file="fwfeed.toml")
+    assert caught.value.way_out == hint
+
+
 def problem_of(text: str) -> str:
     (problem,) = problems_of(text)
     return problem
