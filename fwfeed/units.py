@@ -1,8 +1,14 @@
-"""Ask systemd how fwfeed's units ended last, and when its timer fires next; without systemd, nothing is known."""
+"""Talk with systemd: how fwfeed's units ended last, when its timer fires next, and that a service is ready.
+
+Without systemd nothing is known, and nobody is told.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +28,20 @@ _EXITED = "1"  # CLD_EXITED; the status is a signal's number otherwise
 def is_booted() -> bool:
     """Whether systemd is what runs this host."""
     return _BOOTED.is_dir()
+
+
+def notify(*states: str) -> None:
+    """Tell the service manager, where one listens: `READY=1`, or `STATUS=` and a text (sd_notify(3)). Never raises.
+
+    A manager that does not hear of it says so itself, and ends what is not ready in time.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    name = os.fsencode(address)
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+        # @ stands for the NUL byte that names in the abstract namespace begin with (unix(7))
+        manager.sendto("\n".join(states).encode(), b"\0" + name[1:] if address[0] == "@" else name)
 
 
 def ask() -> tuple[tuple[Run, ...], datetime | None]:

@@ -23,6 +23,7 @@ from fwfeed.units import is_booted
 _CONFIG = "fwfeed.toml"
 _SECONDS = 20.0
 
+_EXEC_FAILED = 203  # EXIT_EXEC of systemd.exec(5)
 _SCRIPT = 'sleep "$1"; test -e "$2" || exit 0; shift 2; exec "$@"'
 
 
@@ -55,7 +56,9 @@ class Wait:
         options = ["--quiet", "--collect", *([f"--setenv=PYTHONPATH={path}"] if path else [])]
         _run_systemd(*options, "--wait", "--", *self.itself, "--version")  # a way back that cannot be gone is none
         timer = [f"--unit={_unit(self.generation)}", f"--on-active={seconds:g}s", "--timer-property=AccuracySec=100ms"]
-        _run_systemd(*options, *timer, "--", "/bin/sh", "-c", _SCRIPT, "fwfeed-rollback", "0", config, *command)
+        # without a shell: under SELinux that would be another domain, and its name would be in the journal
+        service = [f"--property=ConditionPathExists={config}", "--property=SyslogIdentifier=fwfeed"]
+        _run_systemd(*options, *timer, *service, "--", *command)
 
 
 def wait_for(generation: int, within: timedelta | None, *, itself: tuple[str, ...], paths: PathsConfig) -> Wait | None:
@@ -76,7 +79,9 @@ def _run_systemd(*arguments: str) -> None:
     done = run("systemd-run", *arguments, timeout=_SECONDS)
     if done.code != 0:
         message = f"systemd cannot start what would go back: {done.stderr.strip() or f'exit code {done.code}'}"
-        raise FwfeedError(message, "see journalctl -n 20, or apply without waiting to be confirmed")
+        below = "install fwfeed in /opt, as SELinux lets no unit start a program below /root or /home; "
+        hint = "see journalctl -n 20, or apply without waiting to be confirmed"
+        raise FwfeedError(message, f"{below if done.code == _EXEC_FAILED else ''}{hint}")
 
 
 def _unit(generation: int) -> str:

@@ -32,6 +32,7 @@ def watch(session: Session) -> int:
     """Show flows until SIGTERM, SIGINT or SIGHUP comes."""
     from fwfeed.observe import observe
     from fwfeed.signals import handed_over
+    from fwfeed.units import notify
 
     silent = session.arguments.record and session.arguments.quiet  # the ledger is root's, where stdout goes is not
     table = None if silent or session.json or not sys.stdout.isatty() else _Table(sys.stdout.fileno())
@@ -55,6 +56,7 @@ def watch(session: Session) -> int:
                 session.tell(f"watching NFLOG group {group}")
                 if ledger is not None:
                     ledger.begin()
+                notify("READY=1", f"STATUS=watching NFLOG group {group}")
 
             summary = observe(
                 group,

@@ -21,6 +21,8 @@ from tests.rpm.packages import Packages
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 REFRESH, APPLY, RECOVER = "fwfeed-refresh.service", "fwfeed-apply.service", "fwfeed-recover.service"
+WATCH = "fwfeed-watch.service"
+PLUGIN = "/usr/lib64/nagios/plugins/check_fwfeed"
 
 BUS_NAME = "org.fedoraproject.FirewallD1"
 
@@ -57,6 +59,9 @@ def test_monitoring_knows_how_it_stands(web: Machine) -> None:
     ):
         assert f"{line}\n" in said
     assert web.type("fwfeed check --nagios").startswith("FWFEED OK - generation 1 proved in the kernel")
+    # as sudo starts it, and with a path that whoever calls it has chosen
+    assert web.type(f"PATH=/tmp {PLUGIN} --warning 3d").startswith("FWFEED OK - generation 1 proved in the kernel")
+    assert web.type(f"env -i {PLUGIN} --warning nonsense", 3).startswith("FWFEED UNKNOWN - ")
     web.ask("nft list set inet firewalld JP >/dev/null; firewall-cmd --ipset=JP --add-entry=203.0.113.0/24")
     assert web.type("fwfeed check --nagios", 2).startswith("FWFEED CRITICAL - ")
     web.type("fwfeed apply")
@@ -65,7 +70,12 @@ def test_monitoring_knows_how_it_stands(web: Machine) -> None:
 
 def test_a_program_that_connects_abroad_is_named_previewed_and_stopped(web: Machine) -> None:
     tell("The owner's question: what went abroad, and which program sent it?")
-    web.type("systemctl enable --now fwfeed-watch.service")
+    web.type(f"systemctl enable --now {WATCH}")
+    assert web.ask(f"systemctl show -P Type -P ActiveState -P StatusText {WATCH}").splitlines() == [
+        "notify",
+        "active",
+        "watching NFLOG group 243",
+    ]
     # one process alone holds the socket: of several, any may be named
     web.path("/usr/local/sbin/evil").write_text(
         f"import socket, time\nkept = socket.create_connection(('{ABROAD}', 443), 5)\ntime.sleep(1)\n"
@@ -103,6 +113,18 @@ def test_a_program_that_connects_abroad_is_named_previewed_and_stopped(web: Mach
     assert web.ask("systemctl is-active fwfeed-watch.service") == "active"
 
 
+def test_a_watch_that_cannot_listen_does_not_start_and_says_why(web: Machine) -> None:
+    tell("Somebody else listens to the group already")
+    web.ask(f"systemctl stop {WATCH}")
+    web.ask("(setsid fwfeed watch --json >/dev/null 2>/root/watch.log & echo $! >/root/watch.pid)")
+    web.wait_for("grep -q 243 /proc/net/netfilter/nfnetlink_log")
+    web.type(f"systemctl start {WATCH}", 1)
+    web.ask("journalctl --sync")
+    assert "NFLOG group 243" in web.type(f"journalctl -o cat -p err -t fwfeed -u {WATCH} -n 1")
+    web.type("kill $(cat /root/watch.pid)")
+    web.wait_for(f"systemctl is-active {WATCH}")  # it tries again
+
+
 def test_the_timer_fires_and_both_halves_succeed_in_their_sandboxes(web: Machine, registries: Registries) -> None:
     tell("The second night: the registries have moved a few prefixes")
     registries.change("apnic", lambda line: line.replace(b"|JP|", b"|KR|") if line.startswith(MOVED) else line)
@@ -132,8 +154,8 @@ def test_a_night_without_news_writes_nothing(web: Machine, registries: Registrie
 
 def test_each_half_is_as_narrow_as_it_says(web: Machine) -> None:
     tell("What the two halves cannot do")
-    assert web.type(f"systemd-analyze verify --man=no {REFRESH} {APPLY} {RECOVER} fwfeed.timer") == ""
-    for unit in (REFRESH, APPLY, RECOVER):
+    assert web.type(f"systemd-analyze verify --man=no {REFRESH} {APPLY} {RECOVER} {WATCH} fwfeed.timer") == ""
+    for unit in (REFRESH, APPLY, RECOVER, WATCH):
         said = web.type(f"systemd-analyze security --no-pager {unit} | tail -n 1")
         assert float(re.findall(r": (\d+\.\d)", said)[0]) <= 2.0
     refused = {
@@ -184,6 +206,10 @@ def test_a_change_that_nobody_confirms_is_undone_also_where_a_timer_made_it(web:
     web.wait_for("fwfeed history | head -n 1 | grep -q 'not confirmed: nobody confirmed it in time'", 60)
     assert _files(web) == before
     web.type("fwfeed history")
+    web.ask("journalctl --sync")
+    said = web.type("journalctl -o cat -t fwfeed -u 'fwfeed-rollback-*'")
+    assert "nobody confirmed it in time; what was installed before is back" in said
+    assert web.run("journalctl -q -o cat -t sh -t python3").said == ""
     _night(web)
     assert _result(web, APPLY) == "exit-code 3"
     assert [re.sub(r"\d+", "N", line) for line in _told(web, APPLY)] == [
@@ -392,11 +418,12 @@ def _steps(section: str) -> list[str]:
 
 
 def _configure(web: Machine, old: str, new: str) -> None:
-    """Change a line of the configuration."""
+    """Change a line of the configuration, in a section that is not commented out then."""
     file = web.path("/etc/fwfeed/fwfeed.toml")
-    text = file.read_text()
-    assert f"{old}\n" in text
-    file.write_text(text.replace(f"{old}\n", f"{new}\n"))
+    above, found, below = file.read_text().partition(f"{old}\n")
+    assert found
+    sections = list(re.finditer(r"^#?(\[\w+\])$", above, re.MULTILINE))
+    file.write_text(f"{above[: sections[-1].start()]}{sections[-1][1]}{above[sections[-1].end() :]}{new}\n{below}")
     show(f"(in /etc/fwfeed/fwfeed.toml: {new})\n")
 
 

@@ -475,14 +475,14 @@ if name == "systemctl":
 
 split = arguments.index("--")
 options, command = [option.partition("=") for option in arguments[:split]], arguments[split + 1 :]
-known = {{"--quiet", "--collect", "--wait", "--setenv", "--unit", "--on-active", "--timer-property"}}
+known = {{"--quiet", "--collect", "--wait", "--setenv", "--unit", "--on-active", "--timer-property", "--property"}}
 given = {{key: value for key, _, value in options}}
 if unknown := given.keys() - known:
     fail(1, f"systemd-run: unrecognized option '{{min(unknown)}}'")
 if "--wait" in given and "--on-active" in given:
     fail(1, "--remain-after-exit, --service-type=, and --wait may not be combined with timer options.")
 if (folder / "refused").exists() and (refused := json.loads((folder / "refused").read_text()))[0] in given:
-    fail(1, refused[1])
+    fail(refused[2], refused[1])
 # a service has next to nothing of the environment of whoever asks for it, and nothing of his terminal; the bus is the
 # lab's own
 environment = {{key: os.environ[key] for key in ("PATH", "DBUS_SYSTEM_BUS_ADDRESS")}}
@@ -495,9 +495,11 @@ unit = folder / f"{{given['--unit']}}.timer"
 if unit.exists():
     fail(1, f"Failed to start transient timer unit: Unit {{unit.name}} was already loaded or has a fragment file.")
 seconds = re.fullmatch(r"([0-9.]+)s", given["--on-active"])[1]
+properties = [tuple(value.split("=", 1)) for key, _, value in options if key == "--property"]
+(condition,) = [value for key, value in properties if key == "ConditionPathExists"]
 # once it has gone off, to stop the timer does not stop what it has started
-script = 'sleep "$1"; rm -f "$2"; shift 2; exec "$@"'
-process = subprocess.Popen(["sh", "-c", script, "systemd", seconds, unit, *command], **service)
+script = 'sleep "$1"; rm -f "$2"; test -e "$3" || exit 0; shift 3; exec "$@"'
+process = subprocess.Popen(["sh", "-c", script, "systemd", seconds, unit, condition, *command], **service)
 unit.write_text(str(process.pid))
 os._exit(0)
 """
@@ -536,7 +538,12 @@ def test_with_systemd_a_timer_of_its_waits(lab: World, calls: Path, end: str) ->
     assert probe[-4:] == ["-P", "-m", "fwfeed", "--version"]
     assert "--wait" in probe
     assert {"--unit=fwfeed-rollback-000002", "--on-active=3600s", "--timer-property=AccuracySec=100ms"} < set(timer)
-    assert timer[-3:] == ["rollback", "--unconfirmed", "2"]
+    # fwfeed itself, without a shell in between, and its lines are fwfeed's
+    command = timer[timer.index("--") + 1 :]
+    assert command[1:4] == probe[-4:-1]
+    assert command[-3:] == ["rollback", "--unconfirmed", "2"]
+    assert "--property=SyslogIdentifier=fwfeed" in timer
+    assert f"--property=ConditionPathExists={command[5]}" in timer
     assert len(waiting(lab)) == 1
     if end == "confirmed":
         kept = booted(lab, "confirm")
@@ -559,7 +566,7 @@ def test_with_a_systemd_that_does_not_take_it_nothing_moves(lab: World, calls: P
         ("--on-active", "Failed to start transient timer unit: Access denied"),
         ("--wait", ""),
     ):
-        (lab.folder / "systemd/refused").write_text(json.dumps([option, said]))
+        (lab.folder / "systemd/refused").write_text(json.dumps([option, said, 1]))
         refused = booted(lab, "apply", "--confirm-within", "1h")
         assert refused.returncode == 1
         assert refused.stderr == (
@@ -568,6 +575,13 @@ def test_with_a_systemd_that_does_not_take_it_nothing_moves(lab: World, calls: P
         )
         assert lab.snapshot() == before
         assert not waiting(lab)
+    # as with a virtual environment below /root, which SELinux keeps systemd from
+    (lab.folder / "systemd/refused").write_text(json.dumps(["--wait", "", 203]))
+    refused = booted(lab, "apply", "--confirm-within", "1h")
+    assert refused.returncode == 1
+    assert "exit code 203" in refused.stderr
+    assert "way out: install fwfeed in /opt" in refused.stderr
+    assert lab.snapshot() == before
     assert calls.exists()
     (lab.folder / "systemd/refused").unlink()
     assert booted(lab, "apply", "--confirm-within", "1h").returncode == 0

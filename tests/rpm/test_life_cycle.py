@@ -19,6 +19,7 @@ RELOAD = "systemctl daemon-reload"
 STARTED = "fwfeed.timer fwfeed-watch.service"
 STOPPED = "fwfeed.timer fwfeed-refresh.service fwfeed-apply.service fwfeed-watch.service"
 CONFIG = "etc/fwfeed/fwfeed.toml"
+PLUGIN = "/usr/lib64/nagios/plugins/check_fwfeed"
 EDITED = '[set]\nname = "FR"\ncountries = ["FR"]\n'
 
 
@@ -40,12 +41,13 @@ def test_an_install_makes_user_and_folders_and_enables_nothing(empty: Root) -> N
 def test_all_files_are_roots_and_nobody_else_can_write_them(installed: Root) -> None:
     paths = installed.ours()
     assert {"/usr/bin/fwfeed", f"/{CONFIG}", "/usr/share/fwfeed/templates/zone.xml.j2", "/var/lib/fwfeed"} <= paths
+    assert paths >= {PLUGIN}
     for path in paths:
         status = (installed.folder / path[1:]).lstat()
         assert (status.st_uid, status.st_gid) == (0, 0), path
         if stat.S_ISLNK(status.st_mode):
             continue
-        program = stat.S_ISDIR(status.st_mode) or path == "/usr/bin/fwfeed"
+        program = stat.S_ISDIR(status.st_mode) or path in {"/usr/bin/fwfeed", PLUGIN}
         assert stat.S_IMODE(status.st_mode) == (0o755 if program else 0o644), path
 
 
@@ -121,6 +123,7 @@ def test_a_removal_stops_all_and_leaves_state_and_an_edited_configuration(root: 
 def test_a_removal_of_what_was_never_used_leaves_nothing(root: Root) -> None:
     root.change("remove", "--noautoremove", "fwfeed")
     assert root.ours() == set()
+    assert not (root.folder / "usr/lib64/nagios").exists()
 
 
 def test_a_removal_without_a_running_systemd_disables_the_timer(root: Root) -> None:

@@ -125,6 +125,7 @@ def test_the_half_that_is_root_reaches_no_network(name: str) -> None:
 
 def test_the_watch_sees_whose_sockets_there_are_and_writes_nothing_that_apply_trusts() -> None:
     watch, paths = settings("fwfeed-watch.service"), Config().paths
+    assert watch["Type"] == ["notify"]
     assert watch["ExecStart"] == ["/usr/bin/fwfeed watch --quiet --record"]
     assert watch["CapabilityBoundingSet"] == ["CAP_NET_ADMIN CAP_SYS_PTRACE CAP_DAC_READ_SEARCH"]
     assert f"/var/lib/{watch['StateDirectory'][0]}" == paths.state

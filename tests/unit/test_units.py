@@ -1,13 +1,17 @@
-"""How the units ended last and when the timer fires next, read from what systemctl prints."""
+"""How the units ended last and when the timer fires next, read from what systemctl prints; and what systemd is told."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fwfeed import units
+from fwfeed.errors import FwfeedError
+from fwfeed.observe import Summary
 from fwfeed.status import Run
 from tests.unit.builders import World, world
 
@@ -137,3 +141,51 @@ def test_status_and_metrics_have_it(systemd: Path, tmp_path: Path) -> None:
     assert "fwfeed-refresh.service: ended " in made.run("status").out
     assert 'fwfeed_unit_exit_code{unit="fwfeed-apply.service"} 137\n' in made.run("metrics").out
     assert f"fwfeed_timer_next_timestamp_seconds {FIRES.timestamp():.0f}\n" in made.run("metrics").out
+
+
+@pytest.mark.parametrize("mark", ["", "@"])
+def test_a_service_manager_is_told(mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{tmp_path}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{path}" if mark else path)
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{mark}{path}")
+        units.notify("READY=1", "STATUS=watching")
+        assert manager.recv(100) == b"READY=1\nSTATUS=watching"
+
+
+@pytest.mark.parametrize(
+    "address", [None, "", "/nonexistent/notify", "@nonexistent", "vsock:2:1", "relative", "/" * 200]
+)
+def test_where_no_service_manager_listens_nothing_happens(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if address is None:
+        monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    else:
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+    units.notify("READY=1")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_watch_says_that_it_is_ready_when_it_listens_and_not_before(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(0)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def observe(_group: int, _show: object, *, ready: Callable[[], None], **_handed: object) -> Summary:
+            with pytest.raises(BlockingIOError):
+                manager.recv(100)
+            if code:
+                raise FwfeedError("NFLOG group 243 has another listener")
+            ready()
+            return Summary()
+
+        monkeypatch.setattr("fwfeed.observe.observe", observe)
+        assert made.run("watch", "--quiet", "--record").code == code
+        if code == 0:
+            assert manager.recv(100) == b"READY=1\nSTATUS=watching NFLOG group 243"
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
