@@ -22,13 +22,42 @@ sys.path.insert(0, str(ROOT))
 from fwfeed import __version__  # noqa: E402 - only now it can be found
 from fwfeed.cli import parser  # noqa: E402
 from fwfeed.errors import ExitCode  # noqa: E402
+from fwfeed.report.probe import Level  # noqa: E402
 
+_EXAMPLES = {
+    "sudo fwfeed fetch; fwfeed render --dry-run": "Compile the set, and show what it would change.",
+    "sudo fwfeed update": "Fetch what is new, and apply it: what the timer does each night.",
+    "sudo fwfeed apply --confirm-within 2m": "Apply, and undo it after two minutes unless you say: fwfeed confirm",
+    "fwfeed diff; sudo fwfeed approve": "See what a gate holds, and let it through.",
+    "sudo fwfeed rollback; sudo fwfeed history": "Go back to the generation before, and list what was installed.",
+    "sudo fwfeed lookup --why 192.0.2.1": "Say whose an address is, and which line of which file put it into the set.",
+    "sudo fwfeed report --since 30d --html report.html": "Write a page of 30 days: what went abroad, and who sent it.",
+    "sudo https_proxy=http://proxy.example.net:3128 fwfeed update": "Do it through a proxy.",
+    "fwfeed check --nagios --warning 3d --critical 6d": "Answer as a plugin of Nagios, with limits on sources' age.",
+}
+_ENVIRONMENT = {
+    "https_proxy, http_proxy, all_proxy": "the proxy for URLs of that scheme, or of any, as in "
+    "http://proxy.example.net:3128. Upper-case names are read, too. Units do not get the variables of a shell: set "
+    "them with Environment= (systemctl edit) for fwfeed-refresh.service, which uses the proxy, and for "
+    "fwfeed-apply.service, which must not cut it",
+    "no_proxy": "the hosts and domains, separated by commas, to reach without a proxy",
+    "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE": "a file or folder of the certificates to trust, instead of the system's",
+    "SSH_CONNECTION": "set by sshd: the session that an apply must not cut; it is found, too, where sudo removed it",
+    "TZ": "the time zone of times in text and of [daemon] at, instead of the host's",
+    "JOURNAL_STREAM, NOTIFY_SOCKET": "set by systemd: whether errors go to the journal, and whom fwfeed watch tells "
+    "that it listens",
+}
 _FILES = {
     "/etc/fwfeed/fwfeed.toml": "the configuration, see fwfeed.toml(5)",
-    "/etc/fwfeed/templates": "templates of your own, before those in /usr/share/fwfeed/templates",
-    "/etc/firewalld/ipsets, policies, zones": "what fwfeed installs, beside what is yours",
-    "/var/lib/fwfeed": "the candidate, the generations, and the journal of what is under way",
-    "/var/cache/fwfeed": "the accepted file of each registry and feed",
+    "/etc/fwfeed/templates/": "templates of your own, in place of those in /usr/share/fwfeed/templates",
+}
+_PROBE = {
+    "OK": "the kernel holds what it should, and no source is too old",
+    "WARNING": "somebody should look: something is held, refused, unfinished or not confirmed; a source is older than "
+    "--warning; or it is not asked as root, and so cannot be proved",
+    "CRITICAL": "the kernel does not hold the generation, firewalld does not answer, or nothing is installed; the last "
+    "apply failed or was rolled back; or a source is older than --critical",
+    "UNKNOWN": "configuration or state cannot be read, there is no candidate, or there was no answer in time",
 }
 _UNITS = {
     "fwfeed.timer": "starts both halves each night; not enabled unless you do",
@@ -66,8 +95,15 @@ def command_page() -> Iterator[str]:
     yield from [".SH EXIT STATUS"]
     for code in ExitCode:
         yield from [".TP", rf"\fB{code.value}\fR", _roff(code.meaning)]
-    yield from [".SH FILES", *_table(_FILES)]
+    yield from [".PP", r"\fBfwfeed check \-\-nagios\fR ends with the codes of a plugin instead, and repairs nothing:"]
+    for level in Level:
+        yield from [".TP", rf"\fB{level.value}\fR {level.name}", _roff(_PROBE[level.name])]
+    yield from [".SH ENVIRONMENT", *_table(_ENVIRONMENT)]
+    yield from [".SH FILES", *_table(_FILES | _changed())]
     yield from [".SH UNITS", *_table(_UNITS)]
+    yield ".SH EXAMPLES"
+    for typed, text in _EXAMPLES.items():
+        yield from [".TP", rf"\fB{_roff(typed)}\fR", _roff(text)]
     yield from [".SH SEE ALSO", r"\fBfwfeed.toml\fR(5), \fBfirewalld\fR(1), \fBfirewalld.policies\fR(5), \fBnft\fR(8)"]
 
 
@@ -121,6 +157,13 @@ def completion() -> Iterator[str]:
     yield "    esac"
     yield "}"
     yield "complete -F _fwfeed fwfeed"
+
+
+def _changed() -> dict[str, str]:
+    """Return what README lists of what changes on the host."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## What changes on the host\n")[2]
+    rows = re.findall(r"^\| (/[^|]+?) \| ([^|]+?) \|$", text.partition("\n## ")[0], re.MULTILINE)
+    return {path.replace("`", ""): meaning.replace("`", "") for path, meaning in rows}
 
 
 def _heading(name: str, section: int, title: str) -> str:

@@ -24,7 +24,7 @@ _CONFIG = "fwfeed.toml"
 _SECONDS = 20.0
 
 _EXEC_FAILED = 203  # EXIT_EXEC of systemd.exec(5)
-_SCRIPT = 'sleep "$1"; test -e "$2" || exit 0; shift 2; exec "$@"'
+_SCRIPT = 'sleep "$1"; shift; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +50,14 @@ class Wait:
         seconds = self.within.total_seconds()
         command = [*self.itself, "--config", config, "rollback", "--unconfirmed", str(self.generation)]
         if not is_booted():
-            start("/bin/sh", "-c", _SCRIPT, "fwfeed-rollback", f"{seconds:g}", config, *command)
+            start("/bin/sh", "-c", _SCRIPT, "fwfeed-rollback", f"{seconds:g}", *command)
             return
         path = os.environ.get("PYTHONPATH")
         options = ["--quiet", "--collect", *([f"--setenv=PYTHONPATH={path}"] if path else [])]
         _run_systemd(*options, "--wait", "--", *self.itself, "--version")  # a way back that cannot be gone is none
         timer = [f"--unit={_unit(self.generation)}", f"--on-active={seconds:g}s", "--timer-property=AccuracySec=100ms"]
         # without a shell: under SELinux that would be another domain, and its name would be in the journal
-        service = [f"--property=ConditionPathExists={config}", "--property=SyslogIdentifier=fwfeed"]
-        _run_systemd(*options, *timer, *service, "--", *command)
+        _run_systemd(*options, *timer, "--property=SyslogIdentifier=fwfeed", "--", *command)
 
 
 def wait_for(generation: int, within: timedelta | None, *, itself: tuple[str, ...], paths: PathsConfig) -> Wait | None:

@@ -17,7 +17,7 @@ from fwfeed import __version__
 from fwfeed.cli import changes, monitoring, observing, reporting
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
-from fwfeed.errors import ExitCode
+from fwfeed.errors import ConfigError, ExitCode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +45,13 @@ def _whole(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    session = Session(arguments)
+    try:
+        session = Session(arguments)
+    except ConfigError:
+        # what a timer runs has its configuration in the journal: confirmed or undone in the meantime, both are gone
+        if getattr(arguments, "unconfirmed", None) is None or os.path.lexists(arguments.config or DEFAULT_CONFIG):
+            raise
+        return ExitCode.DONE
     # watch runs for days, may begin in mid-apply, and has no business with the firewall
     if arguments.run not in (changes.recover, observing.watch):
         session.recover()

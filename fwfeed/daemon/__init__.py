@@ -103,7 +103,8 @@ def serve(
     except ImportError as error:
         raise FwfeedError(
             f"fwfeed daemon needs APScheduler 3: {error}",
-            "on a host with systemd: systemctl enable --now fwfeed.timer; else: pip install 'fwfeed[daemon]'",
+            "on a host with systemd: systemctl enable --now fwfeed.timer; "
+            "else, in a checkout of fwfeed: pip install '.[daemon]'",
         ) from None
     with _alone(Path(config.paths.run)), handed_over(inbox.put):
         timetable = Timetable(config.daemon, updates.run, lambda: inbox.put(_SKIPPED))

@@ -71,10 +71,10 @@ def test_monitoring_knows_how_it_stands(web: Machine) -> None:
 def test_a_program_that_connects_abroad_is_named_previewed_and_stopped(web: Machine) -> None:
     tell("The owner's question: what went abroad, and which program sent it?")
     web.type(f"systemctl enable --now {WATCH}")
-    assert web.ask(f"systemctl show -P Type -P ActiveState -P StatusText {WATCH}").splitlines() == [
-        "notify",
-        "active",
-        "watching NFLOG group 243",
+    assert web.ask(f"systemctl show -p Type -p ActiveState -p StatusText {WATCH} | sort").splitlines() == [
+        "ActiveState=active",
+        "StatusText=watching NFLOG group 243",
+        "Type=notify",
     ]
     # one process alone holds the socket: of several, any may be named
     web.path("/usr/local/sbin/evil").write_text(
@@ -203,9 +203,9 @@ def test_a_change_that_nobody_confirms_is_undone_also_where_a_timer_made_it(web:
     _night(web)
     assert _files(web) != before
     assert "it will be undone at " in web.type("fwfeed status")
-    web.wait_for("fwfeed history | head -n 1 | grep -q 'not confirmed: nobody confirmed it in time'", 60)
+    web.wait_for("! test -e /var/lib/fwfeed/journal", 60)  # without a command, which would undo it first
     assert _files(web) == before
-    web.type("fwfeed history")
+    assert "not confirmed: nobody confirmed it in time" in web.type("fwfeed history").splitlines()[0]
     web.ask("journalctl --sync")
     said = web.type("journalctl -o cat -t fwfeed -u 'fwfeed-rollback-*'")
     assert "nobody confirmed it in time; what was installed before is back" in said

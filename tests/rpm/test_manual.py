@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fwfeed.cli import parser
+from fwfeed.report.probe import Level
 from tests import needs
 from tests.rpm.packages import CHECKOUT, SETUP
 from tests.rpm.roots import Root
@@ -80,6 +81,33 @@ def test_the_page_has_every_command_and_option(man: Path) -> None:
         assert (command.description or "?")[:20] in text
         for option in set(options(command)) - common:
             assert re.search(rf"^ +{option}\b", text, flags=re.MULTILINE), (name, option)
+
+
+def test_the_page_has_each_file_and_variable_and_the_codes_of_a_plugin(man: Path) -> None:
+    page = rendered(man / PAGES["fwfeed"])
+    sections = re.split(r"^([A-Z][A-Z ]+)$", page, flags=re.MULTILINE)
+    of = {name: " ".join(text.split()) for name, text in zip(sections[1::2], sections[2::2], strict=True)}
+    readme = (CHECKOUT / "README.md").read_text()
+    table = readme.partition("## What changes on the host")[2].partition("\n## ")[0]
+    paths = re.findall(r"^\| (/[\w./-]+)", table, re.MULTILINE)
+    assert {"/var/lib/fwfeed/ledger.sqlite", "/var/lib/fwfeed/fwfeed.prom"} < set(paths)
+    assert [
+        path for path in (*paths, "/etc/fwfeed/fwfeed.toml", "/etc/fwfeed/templates") if path not in of["FILES"]
+    ] == []
+    for name in ("https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "SSH_CONNECTION"):
+        assert name in of["ENVIRONMENT"]
+    for level in Level:
+        assert f"{level.value} {level.name} " in of["EXIT STATUS"]
+    assert "`" not in of["FILES"]
+
+
+def test_each_example_of_the_page_is_one_that_fwfeed_takes(man: Path) -> None:
+    examples = rendered(man / PAGES["fwfeed"]).partition("\nEXAMPLES\n")[2].partition("\nSEE ALSO\n")[0]
+    lines = re.findall(r"^ {7}(\S.*)$", examples, re.MULTILINE)
+    typed = [command.partition("fwfeed ")[2] for line in lines for command in line.split("; ")]
+    assert len(typed) > 8
+    for words in typed:
+        parser().parse_args(words.split())
 
 
 def test_the_page_hides_what_help_hides(man: Path) -> None:

@@ -133,6 +133,7 @@ def test_the_watch_sees_whose_sockets_there_are_and_writes_nothing_that_apply_tr
     assert watch["ReadOnlyPaths"] == [f"-{paths.state}/candidate -{paths.state}/generations"]
     assert watch["InaccessiblePaths"] == [f"-{paths.firewalld}"]
     assert watch["StandardOutput"] == ["null"]
+    assert watch["StandardError"] == ["journal"]  # inherited, it would be null, too
     assert watch["Restart"] == ["always"]
     assert watch["RestartPreventExitStatus"] == [str(ExitCode.USAGE.value)]
     assert re.fullmatch(r"\d+M", watch["MemoryMax"][0])

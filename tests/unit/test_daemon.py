@@ -278,7 +278,7 @@ def test_without_apscheduler_it_says_what_else_there_is(config: Path) -> None:
     assert told[0].startswith("fwfeed: fwfeed daemon needs APScheduler 3: ")
     assert told[1] == (
         "fwfeed: way out: on a host with systemd: systemctl enable --now fwfeed.timer; "
-        "else: pip install 'fwfeed[daemon]'"
+        "else, in a checkout of fwfeed: pip install '.[daemon]'"
     )
     assert not (config.parent / "run").exists()
 
