@@ -198,7 +198,7 @@ def test_who_is_logged_in_can_be_seen_from_within_the_sandbox(web: Machine) -> N
 def test_a_change_that_nobody_confirms_is_undone_also_where_a_timer_made_it(web: Machine) -> None:
     tell("A change of rules, with [apply] confirm, that the timer applies and nobody confirms")
     before = _files(web)
-    _configure(web, '#confirm = "off"', 'confirm = "8s"')
+    _configure(web, '#confirm = "off"', 'confirm = "25s"')
     _configure(web, '#prefix = "OUTBOUND_FOREIGN "', 'prefix = "ABROAD "')
     _night(web)
     assert _files(web) != before
@@ -217,7 +217,7 @@ def test_a_change_that_nobody_confirms_is_undone_also_where_a_timer_made_it(web:
     ]
     assert _files(web) == before
     _configure(web, 'prefix = "ABROAD "', '#prefix = "OUTBOUND_FOREIGN "')
-    _configure(web, 'confirm = "8s"', '#confirm = "off"')
+    _configure(web, 'confirm = "25s"', '#confirm = "off"')
     web.type("fwfeed apply")
 
 

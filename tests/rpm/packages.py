@@ -113,9 +113,8 @@ def found(folder: Path) -> Packages:
     return Packages(folder / "repository", first, source, folder)
 
 
-def later(folder: Path, *, sitelib: str = "") -> Path:
-    """Build the package of a later version, whose configuration says something new."""
-    tree = folder / "tree"
+def archived(folder: Path) -> Path:
+    """Copy the tree without git's own files, as an archive of it unpacks; return the folder."""
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=CHECKOUT,
@@ -124,9 +123,15 @@ def later(folder: Path, *, sitelib: str = "") -> Path:
         text=True,
     ).stdout
     for name in filter(None, files.split("\0")):
-        place = tree / name
+        place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(CHECKOUT / name, place)
+    return folder
+
+
+def later(folder: Path, *, sitelib: str = "") -> Path:
+    """Build the package of a later version, whose configuration says something new."""
+    tree = archived(folder / "tree")
     subprocess.run(["git", "init", "--quiet"], cwd=tree, check=True)
     _replace(tree / "fwfeed/__init__.py", f'__version__ = "{__version__}"', f'__version__ = "{LATER}"')
     _replace(tree / "rpm/fwfeed.spec", f"Version:        {__version__}", f"Version:        {LATER}")

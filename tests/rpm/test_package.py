@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from fwfeed import __version__
 from tests.rpm.conftest import require_root
-from tests.rpm.packages import CHECKOUT, Packages, rebuild, require_tools
+from tests.rpm.packages import CHECKOUT, Packages, archived, rebuild, require_tools
 from tests.rpm.roots import Root
 
 FULL = f"{__version__}-1.el10"
@@ -139,18 +138,6 @@ def test_the_source_package_is_all_that_a_rebuild_needs(packages: Packages, tmp_
 
 
 OF_AN_ARCHIVE = ("--qf", "[%{FILENAMES} %{FILEDIGESTS} %{FILEMODES:perms}\n]")
-
-
-def archived(folder: Path) -> Path:
-    """Unpack the tree without git's own files, as an archive of it would be."""
-    copied = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, copied.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(CHECKOUT / name, folder / name)
-    return folder
 
 
 def test_an_unpacked_archive_makes_the_same_package(packages: Packages, tmp_path: Path) -> None:
