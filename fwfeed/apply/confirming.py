@@ -53,11 +53,12 @@ class Wait:
             start("/bin/sh", "-c", _SCRIPT, "fwfeed-rollback", f"{seconds:g}", *command)
             return
         path = os.environ.get("PYTHONPATH")
-        options = ["--quiet", "--collect", *([f"--setenv=PYTHONPATH={path}"] if path else [])]
+        # fwfeed itself, and no shell: under SELinux that would be another domain, and its name would be in the journal
+        options = ["--quiet", "--collect", "--property=SyslogIdentifier=fwfeed"]
+        options += [f"--setenv=PYTHONPATH={path}"] if path else []
         _run_systemd(*options, "--wait", "--", *self.itself, "--version")  # a way back that cannot be gone is none
         timer = [f"--unit={_unit(self.generation)}", f"--on-active={seconds:g}s", "--timer-property=AccuracySec=100ms"]
-        # without a shell: under SELinux that would be another domain, and its name would be in the journal
-        _run_systemd(*options, *timer, "--property=SyslogIdentifier=fwfeed", "--", *command)
+        _run_systemd(*options, *timer, "--", *command)
 
 
 def wait_for(generation: int, within: timedelta | None, *, itself: tuple[str, ...], paths: PathsConfig) -> Wait | None:

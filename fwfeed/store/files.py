@@ -79,9 +79,12 @@ def require_own(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents."""
+    """Make a folder and its parents, which others can look into whatever the umask."""
     with explained("make the folder", path):
-        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        for folder in (*reversed(path.parents), path):
+            if not folder.is_dir():
+                folder.mkdir(exist_ok=True)
+                folder.chmod(FOLDER_MODE)
 
 
 class Staging:

@@ -194,6 +194,17 @@ def test_a_file_keeps_the_mode_it_has(tmp_path: Path) -> None:
         assert mode(path) == kept
 
 
+@pytest.mark.parametrize("umask", [0, 0o027, 0o077])
+def test_a_new_folder_can_be_looked_into_by_all_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "own").mkdir(0o700)
+    before = os.umask(umask)
+    try:
+        files.make_folder(tmp_path / "own/state/generations")
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / path) for path in ("own", "own/state", "own/state/generations")] == [0o700, 0o755, 0o755]
+
+
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
 def test_a_new_file_can_be_read_by_all_and_written_by_its_owner_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
