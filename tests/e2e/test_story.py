@@ -203,7 +203,7 @@ def test_a_change_that_nobody_confirms_is_undone_also_where_a_timer_made_it(web:
     _night(web)
     assert _files(web) != before
     assert "it will be undone at " in web.type("fwfeed status")
-    web.wait_for("! test -e /var/lib/fwfeed/journal", 60)  # without a command, which would undo it first
+    web.wait_for("! test -e /var/lib/fwfeed/journal", 120)  # without a command, which would undo it first
     assert _files(web) == before
     assert "not confirmed: nobody confirmed it in time" in web.type("fwfeed history").splitlines()[0]
     web.ask("journalctl --sync")
