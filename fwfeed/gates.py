@@ -122,7 +122,9 @@ def judge_order(source: Source, accepted: Source | None, now: datetime) -> Verdi
             return Verdict(Gate.BACKWARDS, f"{source.name}: the end date goes backwards: {told}, {after}")
     end = datetime(source.end_date.year, source.end_date.month, source.end_date.day, tzinfo=UTC)
     if max(end, _serial_time(source.serial) or end) > now + _AHEAD:
-        return Verdict(Gate.FUTURE, f"{source.name}: the file is from the future: {told}; now it is {now:%Y-%m-%d}")
+        return Verdict(
+            Gate.FUTURE, f"{source.name}: the file is from the future: {told}; now it is {now:%Y-%m-%d} in UTC"
+        )
     return None
 
 

@@ -230,6 +230,14 @@ OriginKey = tuple[str, str, bool]
 """What tells one part of a set from another: source, term, excluded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One of two sets that are compared: what it is called, and when it was compiled where it is a candidate."""
+
+    name: str
+    compiled: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """How one set differs from another, and what the gates say to it.
@@ -237,8 +245,8 @@ class Review:
     `parts` has how many addresses each origin gave, before and after; empty where that is not known of both.
     """
 
-    before_name: str
-    after_name: str
+    before: Compared
+    after: Compared
     deltas: tuple[Delta, ...]
     parts: Mapping[OriginKey, tuple[Mapping[Family, int], Mapping[Family, int]]]
     verdicts: tuple[Verdict, ...]

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from fwfeed.flow import Direction
-from fwfeed.traffic import Doer, Endpoint, Gathered, Mass, Place
+from fwfeed.traffic import Doer, Endpoint, Gathered, Mass, Place, Window
 
 
 class Role(StrEnum):
@@ -87,6 +87,7 @@ class Preview:
     since: datetime
     until: datetime
     begins: datetime | None
+    whole: bool
     refuses: bool
     forwarded: bool
     allowed: tuple[str, ...]
@@ -101,7 +102,7 @@ def preview(
     gathered: Gathered,
     places: Mapping[str, Place],
     passes: Callable[[str], bool],
-    window: tuple[datetime, datetime, datetime | None],
+    window: Window,
     *,
     refuses: bool,
     forwarded: bool,
@@ -124,11 +125,11 @@ def preview(
         (_victim(doer, found, places) for doer, found in parts.items()),
         key=lambda victim: (_rank(victim), -victim.count, victim.doer.program[0]),
     )
-    since, until, begins = window
     return Preview(
-        since=since,
-        until=until,
-        begins=begins,
+        since=window.since,
+        until=window.until,
+        begins=window.begins,
+        whole=window.whole,
         refuses=refuses,
         forwarded=forwarded,
         allowed=allowed,

@@ -30,9 +30,8 @@ from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
 from fwfeed.store import candidates, delegations, files, generations, private
 from fwfeed.tally import Tally, milliseconds, moment
-from fwfeed.traffic import NOWHERE, PAIRS, Activity, Gathered, Lore, Place, Traffic, gather, summarize
+from fwfeed.traffic import NOWHERE, PAIRS, Activity, Gathered, Lore, Place, Traffic, Window, gather, summarize
 
-_DAY = timedelta(days=1)
 _JOURNAL = "journal"
 _SETTLED = timedelta(seconds=5)
 """How old a line of the log has to be: whoever watches has recorded by then what he saw of it."""
@@ -85,21 +84,20 @@ def _unnamed(uid: int | None) -> Sender:
 
 def report(config: Config, *, now: datetime, since: timedelta, names: bool = False) -> Traffic:
     """Return what a report says of the time before now; with `names`, ask for the reverse names of what was most."""
-    start = _start(now, since)
     state = Path(config.paths.state)
     candidate, remarks = _candidate(state)
-    gathered, begins, lost, before = Gathered(), None, {}, frozenset[tuple[str, str, str, bool]]()
+    gathered, lost, before = Gathered(), {}, frozenset[tuple[str, str, str, bool]]()
+    window = _window(now, since, None)
     watched = False
     with _existing(state) as ledgers:
         for ledger in ledgers:
-            gathered = gather(ledger.totals(start, now), ledger.hours(start, now))
-            begins, lost = ledger.begins(), ledger.losses(start, now)
-            watched = begins is not None and _all_watched(ledger.spans(), max(start, begins), now)
-            before = _before(ledger, gathered, now - _DAY)
+            window = _window(now, since, ledger.begins())
+            gathered = gather(ledger.totals(window.since, now), ledger.hours(window.since, now))
+            lost = ledger.losses(window.since, now)
+            watched = window.begins is not None and _all_watched(ledger.spans(), max(window.since, window.begins), now)
+            before = _before(ledger, gathered, window.yesterday)
     places = _places(state, gathered, remarks)
     lore = Lore(
-        begins=begins,
-        yesterday=now - _DAY,
         places=places,
         names=reverse_names.reverse(_largest(gathered), _NAMES_SECONDS) if names else {},
         before=frozenset((address, came_in) for address, _executable, _unit, came_in in before),
@@ -111,7 +109,7 @@ def report(config: Config, *, now: datetime, since: timedelta, names: bool = Fal
         remarks=tuple(remarks),
         only_log=None if watched else config.outbound.limit,
     )
-    traffic = summarize(gathered, lore, start, now)
+    traffic = summarize(gathered, lore, window)
     return replace(traffic, activities=tuple(_packaged(traffic.activities)))
 
 
@@ -139,18 +137,18 @@ def _packaged(activities: Iterable[Activity]) -> Iterator[Activity]:
 
 def preview(config: Config, *, now: datetime, since: timedelta) -> Preview:
     """Return what outbound = "reject" would have cut in the time before now."""
-    start = _start(now, since)
     state = Path(config.paths.state)
     candidate, remarks = _candidate(state)
-    gathered, begins = Gathered(), None
+    gathered, window = Gathered(), _window(now, since, None)
     with _existing(state) as ledgers:
         for ledger in ledgers:
-            gathered, begins = gather(ledger.totals(start, now)), ledger.begins()
+            window = _window(now, since, ledger.begins())
+            gathered = gather(ledger.totals(window.since, now))
     return preview_of(
         gathered,
         _places(state, gathered, remarks),
         _passing(config, candidate),
-        (start, now, begins),
+        window,
         refuses=config.outbound.action.refuses,
         forwarded=config.outbound.forwarded,
         allowed=config.apply.always_allow,
@@ -223,11 +221,13 @@ def _existing(state: Path) -> Iterator[list[Ledger]]:
             ledger.close()
 
 
-def _start(now: datetime, since: timedelta) -> datetime:
+def _window(now: datetime, since: timedelta, begins: datetime | None) -> Window:
+    """Return the time of a report: whole hours back, or from where the ledger begins if that is asked for."""
     try:
-        return (now - since).replace(minute=0, second=0, microsecond=0)
-    except OverflowError:
-        return datetime(1970, 1, 1, tzinfo=now.tzinfo)
+        start, whole = now - since, False
+    except OverflowError:  # "off", or thousands of years
+        start, whole = begins or now, True
+    return Window(start.replace(minute=0, second=0, microsecond=0), now, begins, whole)
 
 
 def _candidate(state: Path) -> tuple[Candidate | None, list[str]]:

@@ -14,9 +14,10 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def local_text(moment: datetime, zone: tzinfo) -> str:
-    """Write a moment to the second in a zone, as in 2026-12-01 03:40:51 JST."""
-    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S} {abbreviation(moment, zone)}"
+def local_text(moment: datetime, zone: tzinfo, *, timespec: str = "seconds") -> str:
+    """Write a moment in a zone, as in 2026-12-01 03:40:51 JST; `timespec` is that of datetime.isoformat()."""
+    shown = moment.astimezone(zone).replace(tzinfo=None).isoformat(sep=" ", timespec=timespec)
+    return f"{shown} {abbreviation(moment, zone)}"
 
 
 def minute_text(moment: datetime, zone: tzinfo, beside: datetime) -> str:

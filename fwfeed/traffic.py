@@ -23,6 +23,25 @@ _NAMED = frozenset({Known.SOCKET, Known.NAMESPACE})
 _HOUR = timedelta(hours=1)
 
 
+class Window(NamedTuple):
+    """Of which time a report is, and when the ledger begins, None where it is empty; `whole`: of all of the ledger."""
+
+    since: datetime
+    until: datetime
+    begins: datetime | None
+    whole: bool = False
+
+    @property
+    def yesterday(self) -> datetime:
+        """When what counts as new began."""
+        return self.until - timedelta(days=1)
+
+    @property
+    def first_day(self) -> bool:
+        """Whether the ledger is so young that everything in it would count as new."""
+        return self.begins is not None and self.begins >= self.yesterday
+
+
 class Place(NamedTuple):
     """Whose an address is: a country or NOWHERE, a registry, and the smallest prefix of its delegation around it."""
 
@@ -161,7 +180,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What a report says. `begins` is when the ledger does, None where it is empty; `told` is when places are of.
+    """What a report says. `begins` is when the ledger does, None where it is empty; `whole`: it is of all of it.
 
     `names` is whether reverse names were asked for. `sources` and `compiled` are of what told foreign from not.
     `only_log` is the limit of the log where nobody watched for a part of the time: what was lost then is not known, and
@@ -171,6 +190,7 @@ class Traffic:
     since: datetime
     until: datetime
     begins: datetime | None
+    whole: bool
     counts: Mapping[Direction, int]
     attributed: int
     lost: int
@@ -209,8 +229,6 @@ class Lore:
     `before` are addresses, and whether they came in: who came in yesterday is news where something goes to him today.
     """
 
-    begins: datetime | None
-    yesterday: datetime
     places: Mapping[str, Place]
     names: Mapping[str, str]
     before: frozenset[tuple[str, bool]]
@@ -223,7 +241,7 @@ class Lore:
     only_log: str | None = None
 
 
-def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) -> Traffic:
+def summarize(gathered: Gathered, lore: Lore, window: Window) -> Traffic:
     """Return what a report says."""
     pairs = gathered.pairs
     by_endpoint: dict[Endpoint, list[tuple[Doer, Mass]]] = {}
@@ -233,7 +251,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         if endpoint.direction is not Direction.IN:
             by_doer.setdefault(doer, []).append((endpoint, mass))
     destinations = sorted(
-        (_destination(endpoint, parts, lore) for endpoint, parts in by_endpoint.items()),
+        (_destination(endpoint, parts, lore, window) for endpoint, parts in by_endpoint.items()),
         key=lambda each: (-each.seen.count, each.endpoint.foreign, each.endpoint.port or 0, each.endpoint.protocol),
     )
     leaving = tuple(each for each in destinations if each.endpoint.direction is not Direction.IN)
@@ -243,11 +261,12 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         counts[endpoint.direction] += mass.count
         if endpoint.direction is not Direction.IN and doer.program.known in _NAMED:
             attributed += mass.count
-    activities = (_activity(doer, parts, lore) for doer, parts in by_doer.items())
+    activities = (_activity(doer, parts, lore, window) for doer, parts in by_doer.items())
     return Traffic(
-        since=since,
-        until=until,
-        begins=lore.begins,
+        since=window.since,
+        until=window.until,
+        begins=window.begins,
+        whole=window.whole,
         counts=counts,
         attributed=attributed,
         lost=sum(lore.lost.values()),
@@ -256,7 +275,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
         destinations=leaving,
         visitors=tuple(each for each in destinations if each.endpoint.direction is Direction.IN),
         activities=tuple(sorted(activities, key=lambda each: (-each.seen.count, each.doer.program[0]))),
-        hours=_hours(gathered, lore, since, until),
+        hours=_hours(gathered, lore, window),
         ipset=lore.ipset,
         sources=lore.sources,
         compiled=lore.compiled,
@@ -265,7 +284,7 @@ def summarize(gathered: Gathered, lore: Lore, since: datetime, until: datetime) 
     )
 
 
-def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: Lore) -> Destination:
+def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: Lore, window: Window) -> Destination:
     ordered = sorted(parts, key=lambda part: -part[1].count)
     return Destination(
         endpoint=endpoint,
@@ -274,13 +293,13 @@ def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: L
         doers=tuple((doer, mass.count) for doer, mass in ordered),
         seen=_seen(
             parts,
-            lore,
+            window,
             known=not endpoint.foreign or (endpoint.foreign, endpoint.direction is Direction.IN) in lore.before,
         ),
     )
 
 
-def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore) -> Activity:
+def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore, window: Window) -> Activity:
     ordered = sorted(parts, key=lambda part: -part[1].count)
     countries: Counter[str] = Counter()
     for endpoint, mass in parts:
@@ -294,18 +313,18 @@ def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore) ->
         addresses=len({endpoint.foreign for endpoint, _mass in parts if endpoint.foreign}),
         countries=tuple(countries.most_common()),
         endpoints=tuple((endpoint, mass.count) for endpoint, mass in ordered),
-        seen=_seen(parts, lore, known=not any(identity) or identity in lore.programs_before),
+        seen=_seen(parts, window, known=not any(identity) or identity in lore.programs_before),
     )
 
 
-def _seen(parts: Sequence[tuple[object, Mass]], lore: Lore, *, known: bool) -> Seen:
+def _seen(parts: Sequence[tuple[object, Mass]], window: Window, *, known: bool) -> Seen:
     first = min(mass.first for _what, mass in parts if mass.first)
     return Seen(
         count=sum(mass.count for _what, mass in parts),
         first=first,
         last=max(mass.last for _what, mass in parts if mass.last),
         # a ledger that begins today has nothing but news
-        new=not known and first >= lore.yesterday and lore.begins is not None and lore.begins < lore.yesterday,
+        new=not known and first >= window.yesterday and window.begins is not None and not window.first_day,
     )
 
 
@@ -320,12 +339,12 @@ def _countries(destinations: Sequence[Destination]) -> tuple[Country, ...]:
     )
 
 
-def _hours(gathered: Gathered, lore: Lore, since: datetime, until: datetime) -> tuple[Hour, ...]:
+def _hours(gathered: Gathered, lore: Lore, window: Window) -> tuple[Hour, ...]:
     """Return every hour of the time, those without traffic, too; none before the ledger begins."""
-    start = since if lore.begins is None else max(since, lore.begins)
+    start = window.since if window.begins is None else max(window.since, window.begins)
     start = start.replace(minute=0, second=0, microsecond=0)
     hours = []
-    while start < until:
+    while start < window.until:
         attributed, others, came_in = gathered.hours.get(start, (0, 0, 0))
         hours.append(Hour(start, attributed, others, came_in, lore.lost.get(start, 0)))
         start += _HOUR

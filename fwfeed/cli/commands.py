@@ -73,7 +73,7 @@ def diff(session: Session) -> int:
     if session.json:
         print_json(report.review_json(reviewed))
     else:
-        print_lines(report.review_lines(reviewed, session.config))
+        print_lines(report.review_lines(reviewed, session.config, session.zone))
         print_lines(report.verdict_lines(reviewed.verdicts))
     return ExitCode.DONE
 

@@ -11,13 +11,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fwfeed.cli.session import Session, write
 from fwfeed.errors import ConfigError, ExitCode, printable
+from fwfeed.times import abbreviation
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from fwfeed.cli.recording import Recording
     from fwfeed.flow import Sent
     from fwfeed.observe import Summary
@@ -35,7 +40,7 @@ def watch(session: Session) -> int:
     from fwfeed.units import notify
 
     silent = session.arguments.record and session.arguments.quiet  # the ledger is root's, where stdout goes is not
-    table = None if silent or session.json or not sys.stdout.isatty() else _Table(sys.stdout.fileno())
+    table = None if silent or session.json or not sys.stdout.isatty() else _Table(session.zone)
     show: Callable[[Sent], None]
     if silent:
         show = _nothing
@@ -44,7 +49,7 @@ def watch(session: Session) -> int:
     elif session.json:
         show = _json
     else:
-        show = _line
+        show = partial(_line, session.zone)
     group = session.config.watch.group
     if group is None:
         raise ConfigError(['watch.group is "off": the policies hand over nothing to watch'], _ON)
@@ -113,10 +118,10 @@ def _json(sent: Sent) -> None:
     write(json.dumps(flow_json(sent), ensure_ascii=False) + "\n")
 
 
-def _line(sent: Sent) -> None:
+def _line(zone: tzinfo, sent: Sent) -> None:
     from fwfeed.report.flows import flow_line
 
-    write(flow_line(sent) + "\n")
+    write(flow_line(sent, zone) + "\n")
 
 
 @dataclass(slots=True)
@@ -129,10 +134,11 @@ class _Row:
 class _Table:
     """What was seen, folded, the newest first; drawn anew at most twice a second."""
 
-    def __init__(self, terminal: int) -> None:
-        self._terminal = terminal
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
         self._rows: OrderedDict[tuple[str, str, str, str], _Row] = OrderedDict()
         self._flows = 0
+        self._newest: datetime | None = None
         self._changed = True
         self._drawn = 0.0
         write("\033[?1049h\033[?25l")  # a screen of its own, without a cursor
@@ -145,7 +151,8 @@ class _Table:
         key = str(flow.direction), flow.protocol, end_text(flow.destination, flow.destination_port), sender_text(sender)
         row = self._rows.setdefault(key, _Row(0, "", ""))
         row.count += 1
-        row.last = f"{flow.at.astimezone():%H:%M:%S}"
+        row.last = f"{flow.at.astimezone(self._zone):%H:%M:%S}"
+        self._newest = flow.at
         row.pid = "" if sender.pid is None else str(sender.pid)
         self._rows.move_to_end(key)
         if len(self._rows) > _ROWS:
@@ -160,13 +167,16 @@ class _Table:
         columns, height = shutil.get_terminal_size()
         rows = list(reversed(self._rows.items()))[: max(height - 3, 1)]
         width = max([11, *(len(destination) for (_way, _protocol, destination, _name), _row in rows)])
+        # which zone the times are of: that of the newest
+        last = f"LAST ({abbreviation(self._newest, self._zone)})" if self._newest else "LAST"
+        wide = max(8, len(last))
         lines = [
             f"fwfeed watch: {self._flows:,} foreign connections; Ctrl-C ends it",
-            f"{'LAST':<8} {'COUNT':>7} {'WAY':<9} {'PROTO':<6} {'DESTINATION':<{width}} {'PID':>7} WHO",
+            f"{last:<{wide}} {'COUNT':>7} {'WAY':<9} {'PROTO':<6} {'DESTINATION':<{width}} {'PID':>7} WHO",
         ]
         for (way, protocol, destination, name), row in rows:
             lines.append(
-                f"{row.last:<8} {row.count:>7,} {way:<9} {protocol:<6} {destination:<{width}} {row.pid:>7} {name}"
+                f"{row.last:<{wide}} {row.count:>7,} {way:<9} {protocol:<6} {destination:<{width}} {row.pid:>7} {name}"
             )
         shown = "".join(f"{printable(each)[:columns]}\033[K\n" for each in lines)
         write(f"\033[H{shown}\033[J")

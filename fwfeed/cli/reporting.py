@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ def report(session: Session) -> int:
     elif asked.html is None and asked.evidence is None:
         from fwfeed.report.traffic import traffic_lines
 
-        print_lines(traffic_lines(traffic))
+        print_lines(traffic_lines(traffic, session.zone))
     return ExitCode.DONE
 
 
@@ -85,16 +85,19 @@ def _write(session: Session, traffic: Traffic) -> None:
 
     asked = session.arguments
     host = reporting.host()
-    made = page(traffic, language=asked.lang, host=host, version=__version__)
+
+    def made(zone: tzinfo) -> bytes:
+        return page(traffic, language=asked.lang, host=host, version=__version__, zone=zone)
+
     if asked.html is not None:
-        reporting.write_page(asked.html, made)
+        reporting.write_page(asked.html, made(session.zone))
         session.note(f"{asked.html}: written")
     if asked.evidence is not None:
         from fwfeed.report.evidence import evidence
 
         basis = reporting.basis(session.config, traffic, _configuration(asked.config), __version__)
         tallies = reporting.tallies(session.config, traffic)
-        reporting.pack(asked.evidence, evidence(traffic, tallies, basis, made))
+        reporting.pack(asked.evidence, evidence(traffic, tallies, basis, made(UTC)))
         session.note(
             f"{asked.evidence}: written; command lines can hold secrets: look it through before you hand it out"
         )
@@ -117,5 +120,5 @@ def preview(session: Session) -> int:
     if session.json:
         print_json(preview_json(found))
     else:
-        print_lines(preview_lines(found))
+        print_lines(preview_lines(found, session.zone))
     return ExitCode.DONE

@@ -21,6 +21,8 @@ from fwfeed.errors import Busy, ExitCode, FwfeedError
 from fwfeed.process import Child
 from fwfeed.signals import handed_over
 from fwfeed.store.lock import locked
+from fwfeed.times import local_text
+from fwfeed.zone import HostZone
 
 if TYPE_CHECKING:
     from fwfeed.daemon.timetable import Timetable
@@ -142,7 +144,7 @@ def serve(
 
 
 def _next(timetable: Timetable) -> str:
-    return f"next update at {timetable.next.astimezone().isoformat(timespec='seconds')}"
+    return f"next update at {local_text(timetable.next, HostZone())}"
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import tzinfo
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
 from difflib import unified_diff
 from typing import Any
 
 from fwfeed.config import Config, Inbound, Outbound
-from fwfeed.model import Candidate, Found, Kernel, Refusal, Review, Source, Trace, Verdict
+from fwfeed.model import Candidate, Compared, Found, Kernel, Refusal, Review, Source, Trace, Verdict
 from fwfeed.prefixes import Family, count, format_prefix
 from fwfeed.times import local_text, utc_text
 
@@ -104,9 +104,13 @@ def refusal_lines(refusals: Iterable[Refusal], zone: tzinfo) -> Iterator[str]:
         yield from (f"  {line}" for line in refusal.reason.splitlines())
 
 
-def review_lines(review: Review, config: Config) -> Iterator[str]:
+def review_lines(review: Review, config: Config, zone: tzinfo) -> Iterator[str]:
     """Yield how one set differs from another: in numbers, by origin, and each prefix."""
-    yield f"{review.after_name} against {review.before_name}"
+
+    def at(moment: datetime) -> str:
+        return local_text(moment, zone)
+
+    yield f"{_compared(review.after, at)} against {_compared(review.before, at)}"
     for delta in review.deltas:
         before, after = count(delta.before), count(delta.after)
         yield f"set {config.set.ipset(delta.family)} (IPv{delta.family.value}): {_move(before, after)}"
@@ -121,8 +125,8 @@ def review_lines(review: Review, config: Config) -> Iterator[str]:
 def review_json(review: Review) -> dict[str, Any]:
     """Return how one set differs from another for JSON."""
     return {
-        "before": review.before_name,
-        "after": review.after_name,
+        "before": _compared(review.before, utc_text),
+        "after": _compared(review.after, utc_text),
         "families": {
             str(delta.family.value): {
                 "addresses": {"before": count(delta.before), "after": count(delta.after)},
@@ -254,6 +258,10 @@ def held_json(held: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "compiled": utc_text(held.compiled),
         "verdicts": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in verdicts],
     }
+
+
+def _compared(one: Compared, at: Callable[[datetime], str]) -> str:
+    return one.name if one.compiled is None else f"{one.name} of {at(one.compiled)}"
 
 
 def _kernel_answer(found: Found) -> str:

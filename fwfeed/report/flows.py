@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import tzinfo
 from typing import Any
 
 from fwfeed.errors import printable
 from fwfeed.flow import Sender, Sent
+from fwfeed.times import local_text, utc_text
 
 
 def flow_json(sent: Sent) -> dict[str, Any]:
@@ -32,18 +34,18 @@ def flow_json(sent: Sent) -> dict[str, Any]:
         "user": sender.user,
         "unit": sender.unit,
         "container": sender.container,
-        "started": None if sender.started is None else sender.started.isoformat(timespec="seconds"),
+        "started": None if sender.started is None else utc_text(sender.started),
         "parents": list(sender.parents),
         "suspects": list(sender.suspects),
         "delay": None if sent.delay is None else round(sent.delay, 6),
     }
 
 
-def flow_line(sent: Sent) -> str:
+def flow_line(sent: Sent, zone: tzinfo) -> str:
     """Return a flow and its sender as one line; what whoever attacks may choose is quoted."""
     flow, sender = sent.flow, sent.sender
     words = [
-        flow.at.astimezone().isoformat(timespec="milliseconds"),
+        local_text(flow.at, zone, timespec="milliseconds"),
         str(flow.direction),
         flow.protocol,
         end_text(flow.source, flow.source_port),

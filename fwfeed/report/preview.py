@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import tzinfo
 from typing import Any
 
 from fwfeed.errors import printable
@@ -10,23 +11,26 @@ from fwfeed.preview import Cut, Preview, Victim
 from fwfeed.report.words import (
     EMPTY,
     TOP,
+    At,
     doer_json,
     doer_text,
-    minute,
+    minutes,
     more,
     numbered,
     place_json,
     table,
     user_text,
+    window_text,
 )
-from fwfeed.times import utc_text
+from fwfeed.times import local_text, utc_text
 
 _SPARED = 8
 
 
-def preview_lines(preview: Preview) -> Iterator[str]:
-    """Yield what blocking would cut."""
-    span = f"{minute(preview.since)} to {minute(preview.until)} UTC"
+def preview_lines(preview: Preview, zone: tzinfo) -> Iterator[str]:
+    """Yield what blocking would cut, with times in a zone."""
+    at = minutes(preview.until, zone)
+    span = window_text(preview.since, preview.until, preview.begins, zone, whole=preview.whole)
     if preview.begins is None:
         yield f"{span}:"
         yield from EMPTY
@@ -44,12 +48,12 @@ def preview_lines(preview: Preview) -> Iterator[str]:
         yield f"  not among them: {preview.spared:,} to what is in the set or exempt by now"
     if preview.unnamed:
         yield f"  and {preview.unnamed:,} to addresses that the ledger had no room for"
-    if preview.begins > preview.since:
-        yield f"  the ledger begins at {minute(preview.begins)} UTC: what runs seldom may not be in it"
+    if preview.begins > preview.since and not preview.whole:
+        yield f"  the ledger begins at {local_text(preview.begins, zone)}: what runs seldom may not be in it"
     yield from (f"  {printable(remark)}" for remark in preview.remarks)
     for victim in preview.victims[:TOP]:
         yield ""
-        yield from _victim_lines(victim)
+        yield from _victim_lines(victim, at)
     yield from more(len(preview.victims) - TOP)
     if any(cut.spare for victim in preview.victims for cut in victim.cuts):
         # whose address would be pasted in is for the reader to say: the busiest may be the intruder's
@@ -62,12 +66,12 @@ def preview_lines(preview: Preview) -> Iterator[str]:
         yield f'  always_allow = [{kept}"{printable(spares[0]) if spares else "ADDRESS"}"]'
 
 
-def _victim_lines(victim: Victim) -> Iterator[str]:
+def _victim_lines(victim: Victim, at: At) -> Iterator[str]:
     program = victim.doer.program
     yield printable(f"{doer_text(victim.doer)}{_role(victim)}")
     unit = f"unit {program.unit}, " if program.unit else ""
     user = f"user {user_text(victim.doer)}, " if user_text(victim.doer) else ""
-    yield printable(f"  {unit}{user}{numbered(victim.count, 'connection', 'connections')}, last {minute(victim.last)}")
+    yield printable(f"  {unit}{user}{numbered(victim.count, 'connection', 'connections')}, last {at(victim.last)}")
     if victim.command:
         yield printable(f"  {victim.command[:160]}")
     rows = [_cut_row(cut) for cut in victim.cuts[:_SPARED]]

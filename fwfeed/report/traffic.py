@@ -6,6 +6,7 @@ Whoever sends traffic chooses names and arguments: no text of theirs reaches a t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import tzinfo
 from typing import Any
 
 from fwfeed.errors import printable
@@ -13,10 +14,11 @@ from fwfeed.flow import Direction, Known
 from fwfeed.report.words import (
     EMPTY,
     TOP,
+    At,
     address_text,
     doer_json,
     doer_text,
-    minute,
+    minutes,
     more,
     numbered,
     place_json,
@@ -24,16 +26,18 @@ from fwfeed.report.words import (
     share,
     table,
     user_text,
+    window_text,
 )
-from fwfeed.times import utc_text
+from fwfeed.times import local_text, utc_text
 from fwfeed.traffic import Activity, Country, Destination, Endpoint, Seen, Traffic
 
 _BAR = 24
 
 
-def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
-    """Yield a report."""
-    span = f"{minute(traffic.since)} to {minute(traffic.until)} UTC"
+def traffic_lines(traffic: Traffic, zone: tzinfo, top: int = TOP) -> Iterator[str]:
+    """Yield a report, with times in a zone."""
+    at = minutes(traffic.until, zone)
+    span = window_text(traffic.since, traffic.until, traffic.begins, zone, whole=traffic.whole)
     if traffic.begins is None:
         yield f"{span}:"
         yield from EMPTY
@@ -56,8 +60,8 @@ def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
         lost = f"{watched}not known, the log is limited to {traffic.only_log}"
     yield f"  program known of {known}; {lost}"
     yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
-    if traffic.begins > traffic.since:
-        yield f"  the ledger begins at {minute(traffic.begins)} UTC"
+    if traffic.begins > traffic.since and not traffic.whole:
+        yield f"  the ledger begins at {local_text(traffic.begins, zone)}"
     yield from (f"  {printable(remark)}" for remark in traffic.remarks)
     if traffic.countries:
         yield from ("", "countries")
@@ -65,12 +69,12 @@ def traffic_lines(traffic: Traffic, top: int = TOP) -> Iterator[str]:
     for title, found in (("destinations", traffic.destinations), ("came in from", traffic.visitors)):
         if found:
             yield from ("", title)
-            yield from table(_DESTINATION_HEAD, [_destination_row(each) for each in found[:top]])
+            yield from table(_DESTINATION_HEAD, [_destination_row(each, at) for each in found[:top]])
             yield from more(len(found) - top)
     if traffic.activities:
         yield from ("", "programs")
         for activity in traffic.activities[:top]:
-            yield from _activity_lines(activity)
+            yield from _activity_lines(activity, at)
         yield from more(len(traffic.activities) - top)
 
 
@@ -85,7 +89,7 @@ def _country_lines(countries: Sequence[Country], whole: int) -> Iterator[str]:
 _DESTINATION_HEAD = ("COUNT", "ADDRESS", "COUNTRY", "PORT", "FIRST", "LAST", "BY")
 
 
-def _destination_row(each: Destination) -> tuple[str, ...]:
+def _destination_row(each: Destination, at: At) -> tuple[str, ...]:
     others = f" and {len(each.doers) - 1} more" if len(each.doers) > 1 else ""
     new = " NEW" if each.seen.new else ""
     name = f" {each.name}" if each.name else ""
@@ -95,13 +99,13 @@ def _destination_row(each: Destination) -> tuple[str, ...]:
         f"{address_text(each.endpoint.foreign)}{name}{new}",
         f"{each.place.country} {each.place.registry}".strip(),
         f"{port_text(each.endpoint)}{forwarded}",
-        minute(each.seen.first),
-        minute(each.seen.last),
+        at(each.seen.first),
+        at(each.seen.last),
         f"{doer_text(each.doers[0][0])}{others}",
     )
 
 
-def _activity_lines(each: Activity) -> Iterator[str]:
+def _activity_lines(each: Activity, at: At) -> Iterator[str]:
     program = each.doer.program
     new = " NEW" if each.seen.new else ""
     yield printable(f"  {each.seen.count:,}  {doer_text(each.doer)}{new}")
@@ -120,7 +124,7 @@ def _activity_lines(each: Activity) -> Iterator[str]:
     countries = ", ".join(code for code, _count in each.countries[:6])
     targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:3])
     others = f" and {len(each.endpoints) - 3} more" if len(each.endpoints) > 3 else ""
-    yield printable(f"      to {targets}{others} ({countries}), {minute(each.seen.first)} to {minute(each.seen.last)}")
+    yield printable(f"      to {targets}{others} ({countries}), {at(each.seen.first)} to {at(each.seen.last)}")
 
 
 def traffic_json(traffic: Traffic) -> dict[str, Any]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, tzinfo
 from typing import Any
 
 from fwfeed.errors import printable
 from fwfeed.flow import Known
+from fwfeed.times import abbreviation, minute_text, span_text
 from fwfeed.traffic import Doer, Endpoint, Place
 
 TOP = 20
 """How many rows of a table are shown as text."""
 
 _WIDTH = 44
+
+At = Callable[[datetime], str]
+"""What writes a moment."""
 
 SERVICES = {
     ("TCP", 22): "ssh",
@@ -120,9 +124,18 @@ def more(number: int) -> Iterator[str]:
         yield f"  and {number:,} more (--json has all)"
 
 
-def minute(moment: datetime) -> str:
-    """Write a time, in UTC."""
-    return f"{moment:%Y-%m-%d %H:%M}"
+def window_text(since: datetime, until: datetime, begins: datetime | None, zone: tzinfo, *, whole: bool) -> str:
+    """Write of which time a report is; `whole`: of all that the ledger has."""
+    if not whole:
+        return span_text(since, until, zone)
+    if begins is None:
+        return f"the whole ledger, to {minute_text(until, zone, until)} {abbreviation(until, zone)}"
+    return f"since the ledger began ({span_text(begins, until, zone)})"
+
+
+def minutes(until: datetime, zone: tzinfo) -> At:
+    """Return what writes the moments of a report that ends at `until`."""
+    return lambda moment: minute_text(moment, zone, until)
 
 
 def numbered(number: int, one: str, more: str) -> str:

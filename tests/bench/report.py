@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -81,8 +81,8 @@ def report() -> None:
         number = reporting.import_log(config, now=NOW)
         imported = time.process_time()
         traffic = reporting.report(config, now=NOW, since=_WEEK)
-        print("\n".join(traffic_lines(traffic)))
-        made = page(traffic, language="en", host="bench.example.net", version="0")
+        print("\n".join(traffic_lines(traffic, UTC)))
+        made = page(traffic, language="en", host="bench.example.net", version="0", zone=UTC)
         done = time.process_time()
     say = f"{number:,} flows, {len(traffic.destinations):,} destinations; {imported - began:.2f} s of CPU in"
     print(f"{say}, {done - imported:.2f} s out; a page of {len(made) >> 10:,} KiB", file=sys.stderr)

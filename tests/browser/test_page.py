@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ def usual() -> Traffic:
 
 def show(tab: Tab, shown: Traffic, folder: Path, *, language: str = "en", width: int = 1280, media: str = "") -> None:
     file = folder / "page.html"
-    file.write_bytes(page(shown, language=language, host="www1.example.net", version="1.0"))
+    file.write_bytes(page(shown, language=language, host="www1.example.net", version="1.0", zone=UTC))
     tab.size(width, 900, mobile=width < 600)
     tab.prefer(media=media)
     tab.open(file)

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from fwfeed.flow import Direction, Sent
 from fwfeed.model import Source
 from fwfeed.tally import HOUR, Tally, moment
-from fwfeed.traffic import Gathered, Lore, Place, Traffic, gather, summarize
+from fwfeed.traffic import Gathered, Lore, Place, Traffic, Window, gather, summarize
 from tests.unit.flows import NOW, counted
 
 CODES = (("US", "arin"), ("DE", "ripencc"), ("KR", "apnic"), ("??", ""))
@@ -62,8 +62,6 @@ def traffic(
     yesterday = NOW - timedelta(days=1)
     found = gathered(flows)
     lore = Lore(
-        begins=min((each.flow.at for each in flows), default=None),
-        yesterday=yesterday,
         places=places(found.addresses),
         names=names or {},
         before=frozenset(
@@ -90,4 +88,5 @@ def traffic(
         remarks=tuple(remarks),
         only_log=only_log,
     )
-    return summarize(found, lore, (NOW - since).replace(minute=0, second=0), NOW)
+    begins = min((each.flow.at for each in flows), default=None)
+    return summarize(found, lore, Window((NOW - since).replace(minute=0, second=0), NOW, begins))

@@ -56,10 +56,11 @@ class Daemon:
     """A daemon that runs, and the lines it tells."""
 
     def __init__(self, *command: str | Path, now: time = time(12), bus: str = "") -> None:
+        self.zone = clock(now)
         self.process = subprocess.Popen(
             command,
             cwd=CHECKOUT,
-            env=ENVIRONMENT | {"TZ": clock(now), "DBUS_SYSTEM_BUS_ADDRESS": bus},
+            env=ENVIRONMENT | {"TZ": self.zone, "DBUS_SYSTEM_BUS_ADDRESS": bus},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -83,6 +84,12 @@ class Daemon:
             if found := re.search(pattern, line):
                 return found
         pytest.fail(f"the daemon ended without telling {pattern!r}: {self.told}")
+
+    def moment(self, text: str) -> datetime:
+        """Return the moment that its clock shows so."""
+        sign, hours, minutes, seconds = re.fullmatch(r"TST([+-])(\d+):(\d+):(\d+)", self.zone).groups()  # type: ignore[union-attr]
+        behind = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(seconds))
+        return datetime.fromisoformat(f"{text}+00:00") + (behind if sign == "+" else -behind)
 
     def send(self, number: signal.Signals) -> None:
         os.killpg(self.process.pid, number)  # as a terminal would
@@ -157,13 +164,12 @@ def test_it_updates_at_its_start_and_tells_how_that_ended_and_when_it_updates_ne
     serve: Callable[..., Daemon],
 ) -> None:
     daemon = serve("exit 3")
-    daemon.line(r"^daemon: next update at \S+T1[12]:\d\d:\d\d")
+    daemon.line(r"^daemon: next update at [\d-]{10} 1[12]:\d\d:\d\d TST$")
     found = daemon.line(
-        r"^daemon: the update ended with 3, feed refused, or held by a gate, after 0\.\d s; next update at (\S+)$"
+        r"^daemon: the update ended with 3, feed refused, or held by a gate, after 0\.\d s; "
+        r"next update at ([\d-]{10} 03:30:00) TST$"
     )
-    following = datetime.fromisoformat(found[1])
-    assert following.time() == time(3, 30)
-    assert timedelta(hours=15) < following - datetime.now(UTC) < timedelta(hours=16)
+    assert timedelta(hours=15) < daemon.moment(found[1]) - datetime.now(UTC) < timedelta(hours=16)
     assert daemon.end() == 0
     assert len(daemon.told) == 3
 
@@ -173,16 +179,18 @@ def test_it_updates_at_its_time_of_day_whatever_became_of_the_update_before(
 ) -> None:
     daemon = serve("date +%T >>ran; exit $((6 - 6 * ($(wc -l <ran) - 1)))", now=time(3, 29, 56))
     daemon.line("ended with 6, apply failed, and so did the roll-back,")
-    found = daemon.line("ended with 0, done, or nothing to do, .* next update at (.*)$")
+    found = daemon.line("ended with 0, done, or nothing to do, .* next update at (.*) TST$")
     at_start, by_night = (config.parent / "ran").read_text().split()
     assert at_start < "03:30:00" <= by_night < "03:31:00"
-    assert timedelta(hours=23) < datetime.fromisoformat(found[1]) - datetime.now(UTC) < timedelta(hours=24)
+    assert timedelta(hours=23) < daemon.moment(found[1]) - datetime.now(UTC) < timedelta(hours=24)
     assert daemon.end() == 0
 
 
 def test_what_is_due_while_an_update_is_under_way_is_skipped(serve: Callable[..., Daemon], config: Path) -> None:
     daemon = serve("echo >>ran; while ! [ -e go ]; do sleep 0.1; done", now=time(3, 29, 57))
-    daemon.line("^daemon: an update is due, but the one before it has not ended: skipped; next update at .*T03:30:00")
+    daemon.line(
+        "^daemon: an update is due, but the one before it has not ended: skipped; next update at .* 03:30:00 TST$"
+    )
     (config.parent / "go").touch()
     daemon.line("ended with 0")
     assert (config.parent / "ran").read_text() == "\n"
@@ -216,7 +224,7 @@ def test_an_update_that_is_killed_is_told_and_ends_nothing(serve: Callable[..., 
 def test_an_update_that_cannot_be_started_is_told_and_ends_nothing(launch: Callable[..., Daemon], config: Path) -> None:
     daemon = launch(sys.executable, "-c", SERVE, config, config.parent / "nothing")
     daemon.line(f"^fwfeed: cannot start {config.parent}/nothing: No such file or directory$")
-    daemon.line("^daemon: next update at .*T03:30:00")
+    daemon.line("^daemon: next update at .* 03:30:00 TST$")
     assert daemon.end() == 0
 
 
@@ -225,10 +233,10 @@ def test_sighup_has_it_read_its_times_anew(serve: Callable[..., Daemon], config:
     daemon.line("ended with 0")
     config.write_text(configured(config.parent, at="21:45"))
     daemon.send(signal.SIGHUP)
-    daemon.line("^daemon: has read the configuration anew; next update at .*T21:45:00")
+    daemon.line("^daemon: has read the configuration anew; next update at .* 21:45:00 TST$")
     config.write_text(configured(config.parent, at="21:45", spread="1m"))
     daemon.send(signal.SIGHUP)
-    daemon.line("^daemon: has read the configuration anew; next update at .*T21:4[56]:")
+    daemon.line("^daemon: has read the configuration anew; next update at .* 21:4[56]:")
     assert daemon.end() == 0
     assert (config.parent / "ran").read_text() == "\n"
 
@@ -242,10 +250,10 @@ def test_with_a_broken_configuration_it_goes_on_with_the_one_of_before(
     daemon.send(signal.SIGHUP)
     daemon.line("^fwfeed: fwfeed.toml:2: daemon.at: '25:00' is not a time of day")
     daemon.line("^fwfeed: fwfeed.toml:3: daemon.spraed: unknown key")
-    daemon.line("^daemon: goes on with the configuration of before; next update at .*T03:30:00")
+    daemon.line("^daemon: goes on with the configuration of before; next update at .* 03:30:00 TST$")
     config.write_text(configured(config.parent, at="04:30"))
     daemon.send(signal.SIGHUP)
-    daemon.line("T04:30:00")
+    daemon.line(" 04:30:00 TST$")
     assert daemon.end() == 0
 
 
@@ -305,7 +313,7 @@ def test_the_command_updates_as_root(tmp_path: Path, launch: Callable[..., Daemo
     daemon.line("^daemon: next update at ")
     daemon.line("^apnic: .* 3 records")  # the update's own progress
     daemon.line("^fwfeed: the system bus does not answer")
-    daemon.line("^daemon: the update ended with 1, failed, after .* s; next update at .*T03:30:00")
+    daemon.line("^daemon: the update ended with 1, failed, after .* s; next update at .* 03:30:00 TST$")
     assert daemon.end() == 0
     assert made.run("list", "--family", "4").out == "198.51.100.0/24\n"
     assert not made.firewalld.exists()

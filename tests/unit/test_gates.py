@@ -724,7 +724,7 @@ def test_a_file_may_be_two_days_ahead_and_no_moment_more(
     accepted: Source | None,
 ) -> None:
     verdict = judge_order(source(end_date, serial), accepted, NOW)
-    reason = f"apnic: the file is from the future: serial {serial}, to {end_date}; now it is 2018-10-20"
+    reason = f"apnic: the file is from the future: serial {serial}, to {end_date}; now it is 2018-10-20 in UTC"
     assert verdict == (Verdict(Gate.FUTURE, reason) if future else None)
 
 

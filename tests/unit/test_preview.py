@@ -13,6 +13,7 @@ from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.preview import Named, Preview, Role, preview
 from fwfeed.report.preview import preview_json, preview_lines
+from fwfeed.traffic import Window
 from tests.unit.builders import remarks, world
 from tests.unit.flows import NOW, PROGRAMS, record, sender, sent
 from tests.unit.summaries import gathered, places
@@ -27,7 +28,7 @@ def cut(flows: list[Sent], *, passes: frozenset[str] = frozenset(), forwarded: b
         found,
         places(found.addresses),
         passes.__contains__,
-        (BEGIN, NOW, BEGIN),
+        Window(BEGIN, NOW, BEGIN),
         refuses=False,
         forwarded=forwarded,
         allowed=("198.51.100.0/28",),
@@ -110,7 +111,7 @@ def test_one_port_of_another_kind_is_enough_to_be_nothing_special() -> None:
 
 def test_each_address_comes_with_what_would_spare_it() -> None:
     found = cut([sent(), sent(destination="2001:db8:2::7")])
-    text = "\n".join(preview_lines(found))
+    text = "\n".join(preview_lines(found, UTC))
     for spare in ('"203.0.113.2/32"', '"203.0.113.0/24"', '"2001:db8:2::7/128"', '"2001:db8:2::/48"'):
         assert spare in text
     assert 'always_allow = ["198.51.100.0/28", ' in text
@@ -121,12 +122,12 @@ def test_each_address_comes_with_what_would_spare_it() -> None:
 def test_nothing_is_offered_to_what_a_container_calls_itself(port: int) -> None:
     inside = sent(sender("/usr/bin/dnf5", container="mnt:[4026532001]"), destination_port=port)
     alone = cut([inside])
-    assert "always_allow" not in "\n".join(preview_lines(alone))
-    assert "203.0.113.2/32" not in "\n".join(preview_lines(alone))
+    assert "always_allow" not in "\n".join(preview_lines(alone, UTC))
+    assert "203.0.113.2/32" not in "\n".join(preview_lines(alone, UTC))
     assert preview_json(alone)["programs"][0]["addresses"][0]["always_allow"] == ""
     assert not (alone.victims[0].named and alone.victims[0].named.sure)
     both = cut([inside, inside, sent(sender("/usr/bin/dnf5"), destination="203.0.113.3")])
-    assert 'always_allow = ["198.51.100.0/28", "203.0.113.3/32"]' in "\n".join(preview_lines(both))
+    assert 'always_allow = ["198.51.100.0/28", "203.0.113.3/32"]' in "\n".join(preview_lines(both, UTC))
 
 
 def test_no_address_that_could_be_an_intruders_is_put_where_it_would_be_pasted_in() -> None:
@@ -134,15 +135,16 @@ def test_no_address_that_could_be_an_intruders_is_put_where_it_would_be_pasted_i
     unnamed = [sent(sender("/tmp/x"), destination="203.0.113.67")] * 50
     found = cut([*evil, *unnamed, sent(sender("/usr/bin/dnf5"), destination="203.0.113.3")])
     assert [victim.doer.program.executable for victim in found.victims] == ["/usr/bin/dnf5", "/tmp/m", "/tmp/x"]
-    assert list(preview_lines(found))[-1] == '  always_allow = ["198.51.100.0/28", "203.0.113.3/32"]'
-    assert list(preview_lines(cut([*evil, *unnamed])))[-1] == '  always_allow = ["198.51.100.0/28", "ADDRESS"]'
+    assert list(preview_lines(found, UTC))[-1] == '  always_allow = ["198.51.100.0/28", "203.0.113.3/32"]'
+    assert list(preview_lines(cut([*evil, *unnamed]), UTC))[-1] == '  always_allow = ["198.51.100.0/28", "ADDRESS"]'
 
 
 def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
     name = "\x1b[2J\u202e\n"
     who = sender(f"/tmp/{name}", unit=name, user=name, command=name, container=name)
     assert all(
-        line.isprintable() for line in preview_lines(cut([sent(who), sent(Sender(known=Known.NOT), protocol=name)]))
+        line.isprintable()
+        for line in preview_lines(cut([sent(who), sent(Sender(known=Known.NOT), protocol=name)]), UTC)
     )
 
 

@@ -35,7 +35,7 @@ HOSTILE = "\x1b[2J\x07\u202eOUTBOUND_FOREIGN \n</script>"
 
 
 def lines(shown: Traffic) -> str:
-    return "\n".join(traffic_lines(shown))
+    return "\n".join(traffic_lines(shown, UTC))
 
 
 @given(st.lists(FLOWS, min_size=1, max_size=30))
@@ -100,9 +100,9 @@ def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
     shown = traffic(
         [sent(who), sent(suspects), sent(protocol=HOSTILE)], names={"203.0.113.2": HOSTILE}, remarks=[HOSTILE]
     )
-    for line in traffic_lines(shown):
+    for line in traffic_lines(shown, UTC):
         assert line.isprintable()
-    assert all(line.isprintable() for line in traffic_lines(traffic([], remarks=[HOSTILE])))
+    assert all(line.isprintable() for line in traffic_lines(traffic([], remarks=[HOSTILE]), UTC))
     assert json.loads(json.dumps(traffic_json(shown)))["programs"]
 
 
@@ -111,7 +111,7 @@ def test_where_only_the_log_told_nobody_knows_what_was_lost() -> None:
     shown = traffic(flows, only_log="10/s")
     assert "events lost: not known, the log is limited to 10/s" in lines(shown)
     assert traffic_json(shown)["lost"] is None
-    made = page(shown, language="en", host="www1", version="1.0").decode()
+    made = page(shown, language="en", host="www1", version="1.0", zone=UTC).decode()
     assert '<dd><span lang="en">not known</span>' in made
     assert "the log is limited to 10/s: what was lost then is not known." in made
     assert "not known, as the log is limited to 10/s.\nA" in pack(shown, flows)["README.txt"].decode()

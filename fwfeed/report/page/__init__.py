@@ -9,20 +9,22 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
+from datetime import tzinfo
 
 from fwfeed.flow import Direction
 from fwfeed.report.page.chart import chart, country_bars
-from fwfeed.report.page.markup import both, pair, text
+from fwfeed.report.page.markup import Clock, both, pair, text
 from fwfeed.report.page.script import SCRIPT
 from fwfeed.report.page.style import STYLE
 from fwfeed.report.page.tables import activities, destinations
-from fwfeed.report.words import minute, share
-from fwfeed.times import utc_text
+from fwfeed.report.words import share
+from fwfeed.times import local_text
 from fwfeed.traffic import Traffic
 
 
-def page(traffic: Traffic, *, language: str, host: str, version: str) -> bytes:
-    """Return the page; `language` is the one it opens in, en or ja."""
+def page(traffic: Traffic, *, language: str, host: str, version: str, zone: tzinfo) -> bytes:
+    """Return the page, with times in a zone, which it names; `language` is the one it opens in, en or ja."""
+    clock = Clock(zone, traffic.until)
     titles = (f"Foreign connections of {host}", f"{host} の国外接続")
     policy = "; ".join(
         (
@@ -42,11 +44,11 @@ def page(traffic: Traffic, *, language: str, host: str, version: str) -> bytes:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
         '<meta name="referrer" content="no-referrer">\n<meta name="robots" content="noindex">\n',
         f"<title>{text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
-        *_head(traffic, titles),
+        *_head(traffic, titles, clock),
         "<main>\n",
-        *(_empty() if traffic.begins is None else _body(traffic)),
+        *(_empty() if traffic.begins is None else _body(traffic, clock)),
         "</main>\n",
-        *_foot(traffic, version),
+        *_foot(traffic, version, clock),
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n",
     ]
     return "".join(parts).encode()
@@ -56,11 +58,15 @@ def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-def _head(traffic: Traffic, titles: tuple[str, str]) -> Iterator[str]:
-    span = f"<b>{minute(traffic.since)}</b> &ndash; <b>{minute(traffic.until)}</b> UTC"
+def _head(traffic: Traffic, titles: tuple[str, str], clock: Clock) -> Iterator[str]:
+    first = traffic.begins if traffic.whole else traffic.since
+    since = "" if first is None else f"<b>{clock.minute(first)}</b> "
+    span = f"{since}&ndash; <b>{clock.minute(traffic.until)}</b> ({clock.name})"
     begins = ""
-    if traffic.begins is not None and traffic.begins > traffic.since:
-        since = minute(traffic.begins)
+    if traffic.begins is not None and traffic.whole:
+        begins = " " + both("That is since the ledger began.", "記録の開始以降のすべてです。")
+    elif traffic.begins is not None and traffic.begins > traffic.since:
+        since = clock.minute(traffic.begins)
         begins = " " + both(f"The ledger begins at {since}.", f"記録の開始は {since} です。")
     yield f'<header>\n<div><h1>{both(*map(text, titles))}</h1>\n<p class="span">{span}.{begins}</p></div>\n'
     other = both("日本語", "English")
@@ -82,17 +88,17 @@ def _empty() -> Iterator[str]:
     yield f"<li>{log}</li>\n</ul>\n</div>\n"
 
 
-def _body(traffic: Traffic) -> Iterator[str]:
+def _body(traffic: Traffic, clock: Clock) -> Iterator[str]:
     yield from _figures(traffic)
     if traffic.remarks:
         yield f'<ul class="remarks">{"".join(f"<li>{text(remark)}</li>" for remark in traffic.remarks)}</ul>\n'
-    yield from chart(traffic)
+    yield from chart(traffic, clock)
     if traffic.countries:
         yield from country_bars(traffic)
-    yield from activities(traffic.activities, traffic.until)
-    yield from destinations(traffic.destinations, traffic.until)
+    yield from activities(traffic.activities, clock)
+    yield from destinations(traffic.destinations, clock)
     if traffic.visitors:
-        yield from destinations(traffic.visitors, traffic.until, came_in=True)
+        yield from destinations(traffic.visitors, clock, came_in=True)
 
 
 def _figures(traffic: Traffic) -> Iterator[str]:
@@ -133,15 +139,16 @@ def _figures(traffic: Traffic) -> Iterator[str]:
         yield f'<p class="more">{" ".join(notes)}</p>\n'
 
 
-def _foot(traffic: Traffic, version: str) -> Iterator[str]:
+def _foot(traffic: Traffic, version: str, clock: Clock) -> Iterator[str]:
     ipset = text(traffic.ipset)
     yield "<footer>\n<p>"
     yield both(
-        f"Foreign is what is not in the set {ipset}. A connection is counted by its first packet; times are UTC.",
-        f"国外とは集合 {ipset} に含まれないアドレスです。接続は最初のパケットで数えます。時刻は UTC です。",
+        f"Foreign is what is not in the set {ipset}. A connection is counted by its first packet.",
+        f"国外とは集合 {ipset} に含まれないアドレスです。接続は最初のパケットで数えます。",
     )
+    yield " " + both(f"Times are {clock.name}.", f"時刻は {clock.name} です。")
     if traffic.compiled is not None:
-        compiled = utc_text(traffic.compiled)
+        compiled = text(local_text(traffic.compiled, clock.zone))
         yield " " + both(f"The set was compiled at {compiled} from:", f"集合は {compiled} に次から作成されました:")
     yield "</p>\n<table><tbody>\n"
     for source in traffic.sources:

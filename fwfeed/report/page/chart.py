@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import groupby
 
-from fwfeed.report.page.markup import both, country, hint, text
+from fwfeed.report.page.markup import Clock, both, country, hint, text
 from fwfeed.report.words import numbered, share
+from fwfeed.times import local_text
 from fwfeed.traffic import Hour, Traffic
 
 _TOP, _BASE = 14, 166
@@ -17,10 +19,10 @@ _STEPS = (1, 3, 6, 12, 24, 168, 720)
 _HOUR = timedelta(hours=1)
 
 
-def chart(traffic: Traffic) -> Iterator[str]:
+def chart(traffic: Traffic, clock: Clock) -> Iterator[str]:
     """Yield the timeline: what left, by whether the program is known, and where events were lost."""
     step = next((each for each in _STEPS if len(traffic.hours) / each <= _MOST_BARS), _STEPS[-1])
-    bars = _bars(traffic.hours, step)
+    bars = _bars(traffic.hours, step, clock)
     most = max((bar.attributed + bar.others for bar in bars), default=0)
     scale = _nice(most)
     yield f'<section>\n<div class="head"><h2>{both("Timeline", "推移")}</h2><p>'
@@ -39,10 +41,10 @@ def chart(traffic: Traffic) -> Iterator[str]:
     for part in (0.5, 1.0):
         y = _BASE - (_BASE - _TOP) * part
         yield f'<line x1="0" x2="100%" y1="{y:.0f}" y2="{y:.0f}"/>'
-    yield from _days(bars, step)
+    yield from _days(bars, step, clock)
     for index, bar in enumerate(bars):
         if bar.attributed or bar.others or bar.lost:
-            yield from _bar(bar, index, len(bars), scale)
+            yield from _bar(bar, index, len(bars), scale, clock)
     yield f'<line class="base" x1="0" x2="100%" y1="{_BASE}" y2="{_BASE}"/>'
     for part in (0.5, 1.0):
         y = _BASE - (_BASE - _TOP) * part
@@ -50,21 +52,20 @@ def chart(traffic: Traffic) -> Iterator[str]:
     yield "</svg>\n</section>\n"
 
 
-def _bars(hours: Sequence[Hour], step: int) -> list[Hour]:
-    """Fold hours into bars that begin at a multiple of the step; add empty ones in front, where there are few."""
+def _bars(hours: Sequence[Hour], step: int, clock: Clock) -> list[Hour]:
+    """Fold hours into bars of so many, those of days by the clock; add empty ones in front, where there are few."""
     if not hours:
         return []
-    bars: list[Hour] = []
-    for hour in hours:
-        start = hour.start - timedelta(hours=int(hour.start.timestamp() // 3600) % step)
-        last = bars.pop() if bars and bars[-1].start == start else Hour(start, 0, 0, 0, 0)
+    bars = []
+    for _of, part in groupby(hours, key=lambda hour: _place(hour.start, step, clock)):
+        folded = list(part)
         bars.append(
             Hour(
-                start,
-                last.attributed + hour.attributed,
-                last.others + hour.others,
-                last.came_in + hour.came_in,
-                last.lost + hour.lost,
+                folded[0].start,
+                sum(hour.attributed for hour in folded),
+                sum(hour.others for hour in folded),
+                sum(hour.came_in for hour in folded),
+                sum(hour.lost for hour in folded),
             )
         )
     missing = max(0, _LEAST_BARS - len(bars))
@@ -72,9 +73,17 @@ def _bars(hours: Sequence[Hour], step: int) -> list[Hour]:
     return front + bars
 
 
-def _bar(bar: Hour, index: int, number: int, scale: int) -> Iterator[str]:
+def _place(start: datetime, step: int, clock: Clock) -> tuple[int, int]:
+    """Return what the hours of one bar have in common."""
+    if step == 1:
+        return int(start.timestamp()), 0
+    shown = start.astimezone(clock.zone)
+    return (shown.toordinal(), shown.hour // step) if step < 24 else (shown.toordinal() * 24 // step, 0)
+
+
+def _bar(bar: Hour, index: int, number: int, scale: int, clock: Clock) -> Iterator[str]:
     x, width = f"{100 * index / number:.3f}%", f"{100 / number * 0.82:.3f}%"
-    title = f"{bar.start:%m-%d %H:%M} UTC: {bar.attributed + bar.others:,}"
+    title = text(f"{local_text(bar.start, clock.zone, timespec='minutes')}: {bar.attributed + bar.others:,}")
     if bar.others:
         title += f" ({bar.others:,} ?)"
     if bar.lost:
@@ -92,18 +101,19 @@ def _bar(bar: Hour, index: int, number: int, scale: int) -> Iterator[str]:
     yield "</g>\n"
 
 
-def _days(bars: Sequence[Hour], step: int) -> Iterator[str]:
-    """Yield a line at midnights, seven at most, or hours where it is about a day."""
+def _days(bars: Sequence[Hour], step: int, clock: Clock) -> Iterator[str]:
+    """Yield a line where a day begins, seven at most, or a quarter of a day where it is about a day."""
     short = len(bars) * step <= 30
-    marks = [
-        (index, bar)
-        for index, bar in enumerate(bars)
-        if (bar.start.hour % 6 == 0 if short else bar.start.hour == 0 or step > 12)
-    ]
+    shown = [bar.start.astimezone(clock.zone) for bar in bars]
+    quarters = [(start.date(), start.hour // 6 if short else 0) for start in shown]
+    # not where it is midnight: a day may lack that hour, and where clocks are off by half an hour no bar begins there
+    marks = [index for index in range(1, len(bars)) if quarters[index] != quarters[index - 1]]
+    if bars and shown[0].hour == 0:
+        marks.insert(0, 0)
     every = -(-len(marks) // 7)
-    for index, bar in marks[:: every or 1]:
+    for index in marks[:: every or 1]:
         at = 100 * index / len(bars)
-        label = f"{bar.start:%H:%M}" if short and bar.start.hour else f"{bar.start:%m-%d}"
+        label = f"{shown[index]:%H:%M}" if short and quarters[index][1] else f"{shown[index]:%m-%d}"
         yield f'<line x1="{at:.3f}%" x2="{at:.3f}%" y1="{_BASE}" y2="{_BASE + 8}"/>'
         if at < 94:
             yield f'<text x="{at:.3f}%" y="{_BASE + 22}">{label}</text>'

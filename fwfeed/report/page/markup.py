@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from html import escape
 
 from fwfeed.errors import printable
-from fwfeed.report.words import minute
 from fwfeed.tally import milliseconds
+from fwfeed.times import abbreviation, minute_text, offset_text, utc_text
 
 _COUNTRIES = {"??": ("not known", "不明"), "AP": ("Asia-Pacific", "アジア太平洋"), "ZZ": ("not known", "不明")}
 
@@ -39,15 +40,31 @@ def country(code: str) -> str:
     return f'<span class="country" data-c={pair(code)}{names}>{text(code)}</span>'
 
 
-def time(moment: datetime, until: datetime) -> str:
-    """Write a time; the year only where it is not that of the report."""
-    short = minute(moment)[5 if moment.year == until.year else 0 :]
-    return f'<time datetime="{moment.isoformat(timespec="seconds")}">{short}</time>'
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What writes the times of a page that tells of what was up to `until`."""
 
+    zone: tzinfo
+    until: datetime
 
-def time_cell(moment: datetime, until: datetime) -> str:
-    """Write a cell with a time, to be sorted by it."""
-    return f'<td class="n" data-k="{milliseconds(moment)}">{time(moment, until)}</td>'
+    def minute(self, moment: datetime) -> str:
+        """Write a time to the minute."""
+        return text(minute_text(moment, self.zone, self.until))
+
+    @property
+    def name(self) -> str:
+        """Which zone the times are of: UTC, or JST, UTC+09:00."""
+        name, offset = abbreviation(self.until, self.zone), offset_text(self.until, self.zone)
+        return text(name if name == offset else f"{name}, {offset}")
+
+    def time(self, moment: datetime) -> str:
+        """Write a time as an element; the year only where it is not that of the page."""
+        same_year = moment.astimezone(self.zone).year == self.until.astimezone(self.zone).year
+        return f'<time datetime="{utc_text(moment)}">{self.minute(moment)[5 if same_year else 0 :]}</time>'
+
+    def cell(self, moment: datetime) -> str:
+        """Write a cell with a time, to be sorted by it."""
+        return f'<td class="n" data-k="{milliseconds(moment)}">{self.time(moment)}</td>'
 
 
 def number_cell(number: int) -> str:

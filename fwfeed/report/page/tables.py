@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from fwfeed.flow import Direction, Known
-from fwfeed.report.page.markup import both, country, hint, number_cell, pair, text, time_cell
+from fwfeed.report.page.markup import Clock, both, country, hint, number_cell, pair, text
 from fwfeed.report.words import address_text, doer_text, port_text, service, user_text
 from fwfeed.traffic import Activity, Destination, Doer
 
@@ -17,7 +16,7 @@ _Names = tuple[str, str]
 _NEW = f'<span class="mark">{both("new", "新規")}</span>'
 
 
-def destinations(found: Sequence[Destination], until: datetime, *, came_in: bool = False) -> Iterator[str]:
+def destinations(found: Sequence[Destination], clock: Clock, *, came_in: bool = False) -> Iterator[str]:
     """Yield the table of destinations, or of who came in."""
     title = ("Came in from", "着信元") if came_in else ("Destinations", "宛先")
     yield _head(title)
@@ -52,12 +51,12 @@ def destinations(found: Sequence[Destination], until: datetime, *, came_in: bool
         yield f'<td data-k="{each.endpoint.port or 0}">'
         yield f"<div>{text(port_text(each.endpoint))}{below}</div></td>"
         yield f"<td><div>{_senders(each)}</div></td>"
-        yield number_cell(each.seen.count) + time_cell(each.seen.first, until) + time_cell(each.seen.last, until)
+        yield number_cell(each.seen.count) + clock.cell(each.seen.first) + clock.cell(each.seen.last)
         yield "</tr>\n"
     yield _end(7, len(found))
 
 
-def activities(found: Sequence[Activity], until: datetime) -> Iterator[str]:
+def activities(found: Sequence[Activity], clock: Clock) -> Iterator[str]:
     """Yield the table of programs, and above it the box that filters all tables."""
     yield _head(("Programs", "プログラム"), find=True)
     yield _start(
@@ -93,7 +92,7 @@ def activities(found: Sequence[Activity], until: datetime) -> Iterator[str]:
         more = f" {_others(others)}" if others > 0 else ""
         yield f"{text(countries)}<small>{text(targets)}{more}</small></div></td>"
         yield number_cell(each.addresses) + number_cell(each.seen.count)
-        yield time_cell(each.seen.first, until) + time_cell(each.seen.last, until)
+        yield clock.cell(each.seen.first) + clock.cell(each.seen.last)
         yield "</tr>\n"
     yield _end(8, len(found))
 
