@@ -230,23 +230,16 @@ OriginKey = tuple[str, str, bool]
 """What tells one part of a set from another: source, term, excluded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One of two sets that are compared: what it is called, and when it was compiled where it is a candidate."""
-
-    name: str
-    compiled: datetime | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """How one set differs from another, and what the gates say to it.
 
-    `parts` has how many addresses each origin gave, before and after; empty where that is not known of both.
+    `before` and `after` are what each is called, and when it was compiled where it is a candidate. `parts` has how many
+    addresses each origin gave, before and after; empty where that is not known of both.
     """
 
-    before: Compared
-    after: Compared
+    before: tuple[str, datetime | None]
+    after: tuple[str, datetime | None]
     deltas: tuple[Delta, ...]
     parts: Mapping[OriginKey, tuple[Mapping[Family, int], Mapping[Family, int]]]
     verdicts: tuple[Verdict, ...]

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fwfeed import firewalld, gates, nflog, surroundings, units
-from fwfeed.config import Config
-from fwfeed.errors import ConfigError, FwfeedError
+from fwfeed.config import Config, Outbound
+from fwfeed.errors import ConfigError, FwfeedError, NotRunning
 from fwfeed.feeds import special_purpose
 from fwfeed.firewalld import Firewalld
 from fwfeed.ledger import Ledger
@@ -26,6 +26,7 @@ from fwfeed.store.journal import Journal, Phase
 
 _DAY = timedelta(days=1)
 _LEDGER_SECONDS = 1.0
+_LOG = 'set it to "log", and run: fwfeed apply'
 _NEEDS_ROOT = "reading what the kernel holds needs root"
 
 
@@ -148,6 +149,38 @@ def _watching(actions: Actions | None, ledger_file: Path, now: datetime) -> Watc
             with ledger:
                 lost = sum(ledger.losses(now - _DAY, now).values())
     return Watching(listening=None if None in answers else answers == {True}, lost=lost)
+
+
+def why_nothing_comes(config: Config) -> str:
+    """Return why no packet comes to `fwfeed watch`, and what to do about it; empty where nothing keeps them away.
+
+    Raises FwfeedError where that cannot be told.
+    """
+    group, root = config.watch.group, Path(config.paths.firewalld)
+    off = '[outbound] action is "off"' if config.outbound.action is Outbound.OFF else ""
+    state = Path(config.paths.state)
+    store = Generations.below(state)
+    generation, _waits = _in_force(state, store.all(root))
+    if generation is None or generation.restores == NOTHING:
+        return f"{off or 'nothing is installed'}: no packet will come; {_LOG if off else 'run: fwfeed apply'}"
+    content = store.content(generation, "policies")
+    actions = _actions(generation, content)
+    if actions is None:
+        raise FwfeedError(f"{store.root}: a policy of generation {generation.number} is damaged")
+    if group not in actions.groups:
+        others = " and ".join(map(str, sorted(actions.groups)))
+        what = f"hands packets to NFLOG group {others}, not {group}" if others else "hands no packet to NFLOG"
+        what = "has outbound off" if actions.outbound is Outbound.OFF else what
+        why = off or f"generation {generation.number} {what}"
+        return f"{why}: no packet will come; {_LOG if off else 'run: fwfeed apply'}"
+    try:
+        daemon = firewalld.connect()
+        if daemon.panic():
+            return "firewalld is in panic mode: no packet leaves; firewall-cmd --panic-off"
+        problems = differences(daemon, content, None)
+    except NotRunning as error:
+        return f"{error.message}: no packet will come; {error.way_out}"
+    return f"{problems[0]}: packets may not come; run: fwfeed apply" if problems else ""
 
 
 def _in_force(state: Path, history: Sequence[Generation]) -> tuple[Generation | None, datetime | None]:

@@ -30,7 +30,8 @@ from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
 from fwfeed.store import candidates, delegations, files, generations, private
 from fwfeed.tally import Tally, milliseconds, moment
-from fwfeed.traffic import NOWHERE, PAIRS, Activity, Gathered, Lore, Place, Traffic, Window, gather, summarize
+from fwfeed.traffic import NOWHERE, PAIRS, Activity, Gathered, Lore, Place, Traffic, Window, gather
+from fwfeed.traffic.summary import summarize
 
 _JOURNAL = "journal"
 _SETTLED = timedelta(seconds=5)

@@ -11,7 +11,7 @@ from fwfeed import gates
 from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Candidate, Compared, Delta, OriginKey, Review, Verdict
+from fwfeed.model import Candidate, Delta, OriginKey, Review, Verdict
 from fwfeed.prefixes import Family, Ranges, cover, merge, subtract
 from fwfeed.proof import installed_ranges
 from fwfeed.store import candidates, delegations, files, generations
@@ -34,7 +34,7 @@ def _review(config: Config, held: Candidate | None, candidate: Candidate) -> Rev
     if held is not None:
         accepted = candidates.find(state)
         return Review(
-            before=Compared("no candidate") if accepted is None else _called("accepted", accepted),
+            before=("no candidate", None) if accepted is None else _called("accepted", accepted),
             after=_called("held", held),
             deltas=_deltas({} if accepted is None else _ranges(accepted), _ranges(held)),
             parts=_parts(accepted, held),
@@ -47,7 +47,7 @@ def _review(config: Config, held: Candidate | None, candidate: Candidate) -> Rev
     except ValueError as error:
         raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
     return Review(
-        before=Compared(f"generation {current.number}" if current else "nothing installed"),
+        before=(f"generation {current.number}" if current else "nothing installed", None),
         after=_called("accepted", candidate),
         deltas=_deltas(installed, _ranges(candidate)),
         parts={},
@@ -113,8 +113,8 @@ def _apply_verdicts(config: Config, candidate: Candidate) -> tuple[Verdict, ...]
     return () if verdicts and candidates.is_approved(state, candidate) else tuple(verdicts)
 
 
-def _called(state: str, candidate: Candidate) -> Compared:
-    return Compared(f"the {state} candidate", candidate.compiled)
+def _called(state: str, candidate: Candidate) -> tuple[str, datetime]:
+    return f"the {state} candidate", candidate.compiled
 
 
 def _ranges(candidate: Candidate) -> dict[Family, Ranges]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 # The abbreviations that the time zone database has for what is not off UTC. Of a TZ that it cannot read the C library
 # makes UTC under a name of its own: TZ=Asia/Tokio is UTC, and called "Asia".
 _NOT_OFF = frozenset({"GMT", "WET", "+00", "-00"})
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
 def utc_text(moment: datetime) -> str:
@@ -40,6 +41,14 @@ def abbreviation(moment: datetime, zone: tzinfo) -> str:
     local = moment.astimezone(zone)
     name = local.tzname() or ""
     return name if local.utcoffset() or name in _NOT_OFF else "UTC"
+
+
+def length_text(length: timedelta) -> str:
+    """Write how long something is or was, in its largest whole unit: 12 seconds, 1 minute, 3 hours, 2 days."""
+    seconds = max(length, timedelta()) // timedelta(seconds=1)
+    size, unit = next((each for each in _UNITS if seconds >= each[0]), (1, "second"))
+    number = seconds // size
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
 def offset_text(moment: datetime, zone: tzinfo) -> str:

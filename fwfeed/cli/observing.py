@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fwfeed.cli.session import Session, write
+from fwfeed.cli.listening import Listening
+from fwfeed.cli.session import Session, is_journal, write
 from fwfeed.errors import ConfigError, ExitCode, printable
 from fwfeed.times import abbreviation
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from fwfeed.cli.recording import Recording
     from fwfeed.flow import Sent
-    from fwfeed.observe import Summary
 
 _ON = "name a group, as 243, and: fwfeed apply"
 _DRAWN_SECONDS = 0.5
@@ -50,6 +51,9 @@ def watch(session: Session) -> int:
         show = _json
     else:
         show = partial(_line, session.zone)
+    listening = Listening(session.config, show)
+    # without end, or where others read it, nobody waits for words
+    wordy = not session.arguments.quiet and not is_journal(sys.stderr)
     group = session.config.watch.group
     if group is None:
         raise ConfigError(['watch.group is "off": the policies hand over nothing to watch'], _ON)
@@ -58,26 +62,30 @@ def watch(session: Session) -> int:
         with handed_over(lambda _signal: _wake(writing)), _recording(session) as ledger:
 
             def begin() -> None:
-                session.tell(f"watching NFLOG group {group}")
+                if wordy:
+                    hidden = table is not None and sys.stderr.isatty()
+                    listening.start(None if hidden else session.note)
                 if ledger is not None:
                     ledger.begin()
                 notify("READY=1", f"STATUS=watching NFLOG group {group}")
 
             summary = observe(
                 group,
-                show,
+                show if silent else listening.add,
                 stop=reading,
-                idle=table.draw if table is not None else write,
+                idle=write if table is None else lambda: table.draw(listening.remark),
                 ready=begin,
                 record=None if ledger is None else ledger.record,
                 lost=None if ledger is None else ledger.lost,
             )
     finally:
+        listening.end()
         os.close(reading)
         os.close(writing)
         if table is not None:
             table.end()
-    session.note(told(summary))
+    if wordy:
+        session.note(listening.told(summary))
     return ExitCode.DONE
 
 
@@ -99,13 +107,6 @@ def _recording(session: Session) -> Iterator[Recording | None]:
 def _wake(descriptor: int) -> None:
     with suppress(BlockingIOError):  # it is awake
         os.write(descriptor, b"x")
-
-
-def told(summary: Summary) -> str:
-    """Return the closing remark."""
-    share = f" ({summary.attributed * 100 / summary.sent:.1f} %)" if summary.sent else ""
-    of = f"{summary.attributed:,} of {summary.sent:,} that left named{share}"
-    return f"watch: {summary.flows:,} flows, {of}, {summary.lost:,} lost"
 
 
 def _nothing(_sent: Sent) -> None:
@@ -138,6 +139,7 @@ class _Table:
         self._zone = zone
         self._rows: OrderedDict[tuple[str, str, str, str], _Row] = OrderedDict()
         self._flows = 0
+        self._remark = ""
         self._newest: datetime | None = None
         self._changed = True
         self._drawn = 0.0
@@ -160,8 +162,10 @@ class _Table:
         self._flows += 1
         self._changed = True
 
-    def draw(self) -> None:
-        """Draw what has changed."""
+    def draw(self, remark: str) -> None:
+        """Draw what has changed; the remark stands where nothing has come."""
+        if self._flows == 0 and remark != self._remark:
+            self._remark, self._changed = remark, True
         if not self._changed or time.monotonic() - self._drawn < _DRAWN_SECONDS:
             return
         columns, height = shutil.get_terminal_size()
@@ -178,6 +182,8 @@ class _Table:
             lines.append(
                 f"{row.last:<{wide}} {row.count:>7,} {way:<9} {protocol:<6} {destination:<{width}} {row.pid:>7} {name}"
             )
+        if not rows:
+            lines[1:] = textwrap.wrap(printable(self._remark), columns)
         shown = "".join(f"{printable(each)[:columns]}\033[K\n" for each in lines)
         write(f"\033[H{shown}\033[J")
         write()

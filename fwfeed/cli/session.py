@@ -147,7 +147,7 @@ def say(line: str) -> None:
 def say_why(reasons: Sequence[str], way_out: str) -> None:
     """Say why something was not done: a line for each reason, and in a journal one for all of them, as an error."""
     lines = [*reasons, *([f"way out: {way_out}"] if way_out else [])]
-    if _is_journal(sys.stderr):
+    if is_journal(sys.stderr):
         say(f"<3>fwfeed: {'; '.join(lines)}")  # the prefix is that of sd-daemon(3)
     else:
         for line in lines:
@@ -180,7 +180,7 @@ def write(text: str = "") -> None:
         raise FwfeedError(f"cannot write the result: {error.strerror}", "make room, or send it elsewhere") from None
 
 
-def _is_journal(stream: TextIO) -> bool:
+def is_journal(stream: TextIO) -> bool:
     """Return whether a stream is the journal's: systemd.exec(5), JOURNAL_STREAM."""
     try:
         status = os.fstat(stream.fileno())

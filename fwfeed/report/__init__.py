@@ -8,7 +8,7 @@ from difflib import unified_diff
 from typing import Any
 
 from fwfeed.config import Config, Inbound, Outbound
-from fwfeed.model import Candidate, Compared, Found, Kernel, Refusal, Review, Source, Trace, Verdict
+from fwfeed.model import Candidate, Found, Kernel, Refusal, Review, Source, Trace, Verdict
 from fwfeed.prefixes import Family, count, format_prefix
 from fwfeed.times import local_text, utc_text
 
@@ -260,8 +260,9 @@ def held_json(held: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def _compared(one: Compared, at: Callable[[datetime], str]) -> str:
-    return one.name if one.compiled is None else f"{one.name} of {at(one.compiled)}"
+def _compared(one: tuple[str, datetime | None], at: Callable[[datetime], str]) -> str:
+    name, compiled = one
+    return name if compiled is None else f"{name} of {at(compiled)}"
 
 
 def _kernel_answer(found: Found) -> str:

@@ -79,7 +79,7 @@ class Place:
         process = self.start(
             "host", FWFEED, *configured, "watch", *(options or ("--json", "--verbose")), stdout=output, stderr=said
         )
-        wait_until(lambda: b"watching" in Path(said.name).read_bytes(), "fwfeed watch listens")
+        wait_until(lambda: b"listening" in Path(said.name).read_bytes(), "fwfeed watch listens")
         return process
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -116,7 +117,7 @@ def test_a_socket_is_named_with_its_process(
     assert abs(time.time() - _epoch(flow["started"])) < 30
     assert flow["parents"][0] == os.path.realpath(sys.executable)
     assert 0 <= flow["delay"] < 5
-    assert "1 of 1 that left named (100.0 %), 0 lost" in watching.end()
+    assert ", sender known of 100.0 %, 0 events lost\n" in watching.end()
 
 
 def _epoch(text: str) -> float:
@@ -148,7 +149,7 @@ def test_what_has_gone_is_not_given_to_somebody_else(at: Place, watching: Watchi
     watching.process.send_signal(signal.SIGCONT)
     flow = watching.flow(protocol="UDP", destination_port=9)
     assert (flow["known"], flow["pid"], flow["executable"], flow["user"]) == ("user", None, "", "root")
-    assert "0 of 1 that left named (0.0 %)" in watching.end()
+    assert ", sender known of 0.0 %, " in watching.end()
 
 
 def test_a_port_taken_over_by_another_user_is_not_his_flow(at: Place, watching: Watching) -> None:
@@ -312,7 +313,7 @@ def test_a_burst_is_seen_whole(at: Place, watching: Watching) -> None:
     watching.process.send_signal(signal.SIGCONT)
     attributing.wait_until(lambda: len(watching.flows()) == 2000, "all were seen")
     assert {each["destination_port"] for each in watching.flows()} == set(range(10000, 12000))
-    assert "0 lost" in watching.end()
+    assert ", 0 events lost\n" in watching.end()
 
 
 def test_what_is_lost_is_counted(at: Place, watching: Watching) -> None:
@@ -328,7 +329,9 @@ def test_what_is_lost_is_counted(at: Place, watching: Watching) -> None:
     at.run("host", "/usr/bin/python3", "-c", code, "1")  # the next one says how many are missing
     attributing.wait_until(lambda: _steady(watching), "the next one was seen")
     said = watching.end().splitlines()[-1]
-    seen, lost = int(said.split()[1].replace(",", "")), int(said.split()[-2].replace(",", ""))
+    found = re.search(r": ([\d,]+) connections .* ([\d,]+) events? lost$", said)
+    assert found is not None, said
+    seen, lost = (int(each.replace(",", "")) for each in found.groups())
     assert lost > 0
     assert seen + lost == count + 1
 
@@ -354,7 +357,7 @@ def test_a_line_is_inert(at: Place, tmp_path: Path) -> None:
     assert " out UDP 203.0.113.1:" in line
     assert f" known=socket pid={source.pid} user=root " in line
     assert 'command=\\"x\\"' in line
-    assert "watch: 1 flows, 1 of 1 that left named (100.0 %), 0 lost" in said.read_text()
+    assert ": 1 connection to 1 address, sender known of 100.0 %, 0 events lost\n" in said.read_text()
 
 
 def test_a_terminal_has_a_table(at: Place, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta
 from fwfeed.flow import Direction, Sent
 from fwfeed.model import Source
 from fwfeed.tally import HOUR, Tally, moment
-from fwfeed.traffic import Gathered, Lore, Place, Traffic, Window, gather, summarize
+from fwfeed.traffic import Gathered, Lore, Place, Traffic, Window, gather
+from fwfeed.traffic.summary import summarize
 from tests.unit.flows import NOW, counted
 
 CODES = (("US", "arin"), ("DE", "ripencc"), ("KR", "apnic"), ("??", ""))

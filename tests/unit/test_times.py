@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fwfeed.ledger import Ledger, path
-from fwfeed.model import Compared, Refusal, Review
+from fwfeed.model import Refusal, Review
 from fwfeed.preview import preview
 from fwfeed.report import candidate_lines, held_lines, refusal_lines, review_json, review_lines
 from fwfeed.report.flows import flow_json, flow_line
@@ -227,7 +227,7 @@ def test_every_day_has_one_mark_where_clocks_are_off_by_half_an_hour() -> None:
 
 def test_a_comparison_names_candidates_by_their_time() -> None:
     review = Review(
-        before=Compared("generation 3"), after=Compared("the held candidate", NIGHT), deltas=(), parts={}, verdicts=()
+        before=("generation 3", None), after=("the held candidate", NIGHT), deltas=(), parts={}, verdicts=()
     )
     assert (
         next(review_lines(review, CONFIG, JST)) == "the held candidate of 2026-12-01 03:40:51 JST against generation 3"

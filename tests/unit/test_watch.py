@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,25 @@ from typing import Any
 import pytest
 
 from fwfeed.attribution import Attribution
+from fwfeed.cli.listening import Listening
+from fwfeed.cli.observing import _Table
 from fwfeed.cli.recording import Recording
-from fwfeed.errors import FwfeedError
-from fwfeed.flow import Known, Sender, Sent
+from fwfeed.config import Config, parse
+from fwfeed.errors import FwfeedError, NotRunning
+from fwfeed.flow import Direction, Known, Sender, Sent
 from fwfeed.ledger import Ledger, path
 from fwfeed.ledger.schema import Damaged, explained
+from fwfeed.model import NOTHING
 from fwfeed.nflog import Packet, Reader
 from fwfeed.observe import Summary, _Loop
+from fwfeed.query import why_nothing_comes
+from fwfeed.store.generations import Generations
+from fwfeed.store.manifests import digest
 from fwfeed.tally import milliseconds
-from tests.unit.builders import CHECKOUT, World, world
+from fwfeed.times import length_text
+from tests.unit.builders import CHECKOUT, World, snapshot, world
 from tests.unit.flows import NOW, flow, record, sent
+from tests.unit.standings import GENERATION, JST
 
 
 @pytest.fixture
@@ -53,6 +65,227 @@ def test_a_recorder_that_is_quiet_shows_nothing(made: World, options: list[str])
     with Ledger.open(path(made.state)) as ledger:
         now = datetime.now(UTC)
         assert [each.number for each in ledger.select(now - timedelta(days=1), now + timedelta(days=1))] == [1]
+
+
+def stopped(err: str) -> str:
+    """Return the closing words without how long it took."""
+    found = re.fullmatch(r"stopped after \d seconds?: (.*)", err.splitlines()[-1])
+    assert found is not None, err
+    return found[1]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--record"]])
+def test_it_says_that_it_listens_and_how_it_ended(made: World, options: list[str]) -> None:
+    done = made.run("watch", *options)
+    assert done.err.splitlines()[0] == "listening; nothing foreign yet"
+    assert stopped(done.err) == "1 connection to 1 address, sender known of 100.0 %, 0 events lost"
+
+
+def test_in_a_journal_it_says_nothing(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fwfeed.cli.observing.is_journal", lambda _stream: True)
+    assert made.run("watch", "--verbose").err == ""
+
+
+def test_the_closing_words_tell_both_ways_and_what_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening = Listening(Config(), lambda _sent: None)
+    assert stopped(listening.told(Summary())) == "no connection, 0 events lost"
+    for end in (2, 2, 3):
+        listening.add(sent(destination=f"203.0.113.{end}"))
+    listening.add(sent(direction=Direction.IN))
+    said = stopped(listening.told(Summary(4, 3, 1, 1)))
+    assert said == "3 connections to 2 addresses, 1 came in, sender known of 33.3 %, 1 event lost"
+    monkeypatch.setattr("fwfeed.cli.listening._ADDRESSES", 2)
+    listening.add(sent(destination="203.0.113.4"))
+    assert ": 4 connections to more than 2 addresses, " in listening.told(Summary(5, 4, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 seconds"),
+        (1.9, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (3599, "59 minutes"),
+        (3600, "1 hour"),
+        (7300, "2 hours"),
+        (86400, "1 day"),
+        (86400 * 2000, "2,000 days"),
+        (-5, "0 seconds"),
+    ],
+)
+def test_a_length_is_told_in_its_largest_unit(seconds: float, text: str) -> None:
+    assert length_text(timedelta(seconds=seconds)) == text
+
+
+def policy(group: int | None) -> bytes:
+    nflog = "" if group is None else f'<nflog group="{group}" prefix="x" queue-size="1"/>'
+    return f'<policy target="CONTINUE"><rule>{nflog}</rule></policy>'.encode()
+
+
+class Daemon:
+    """A firewalld that runs."""
+
+    def __init__(self, *, panics: bool = False) -> None:
+        self.panics = panics
+
+    def panic(self) -> bool:
+        return self.panics
+
+
+def why(
+    made: World,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    more: str = "",
+    policy: bytes | None = None,
+    files: Mapping[str, bytes] | None = None,
+    restores: int | None = None,
+    firewalld: Daemon | FwfeedError | None = None,
+    problems: Sequence[str] = (),
+) -> str:
+    """Return why nothing comes, with what is installed, and with what firewalld and the kernel are said to be."""
+
+    def connect() -> Daemon:
+        if isinstance(firewalld, FwfeedError):
+            raise firewalld
+        return firewalld or Daemon()
+
+    monkeypatch.setattr("fwfeed.query.firewalld.connect", connect)
+    monkeypatch.setattr("fwfeed.query.differences", lambda *_asked: list(problems))
+    made.configure(more=more)
+    if policy is not None:
+        files = {"policies/fwfeed-outbound.xml": policy}
+    if files is not None:
+        digests = {path: digest(raw) for path, raw in files.items()}
+        generation = replace(GENERATION, root=str(made.firewalld), files=digests, restores=restores)
+        Generations.below(made.state).write(generation, files)
+    before = snapshot(made.root)
+    said = why_nothing_comes(parse(made.config.read_text(), file="fwfeed.toml"))
+    assert snapshot(made.root) == before
+    return said
+
+
+OFF = '[outbound]\naction = "off"'
+REASONS: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing installed": ({}, "nothing is installed: no packet will come; run: fwfeed apply"),
+    "off, nothing installed": (
+        {"more": OFF},
+        '[outbound] action is "off": no packet will come; set it to "log", and run: fwfeed apply',
+    ),
+    "off": (
+        {"more": OFF, "policy": policy(None)},
+        '[outbound] action is "off": no packet will come; set it to "log", and run: fwfeed apply',
+    ),
+    "taken out": (
+        {"policy": policy(243), "restores": NOTHING},
+        "nothing is installed: no packet will come; run: fwfeed apply",
+    ),
+    "log since": (
+        {"files": {}},
+        "generation 3 has outbound off: no packet will come; run: fwfeed apply",
+    ),
+    "no group installed": (
+        {"policy": policy(None)},
+        "generation 3 hands no packet to NFLOG: no packet will come; run: fwfeed apply",
+    ),
+    "another group installed": (
+        {"policy": policy(7)},
+        "generation 3 hands packets to NFLOG group 7, not 243: no packet will come; run: fwfeed apply",
+    ),
+    "another group configured": (
+        {"policy": policy(243), "more": "[watch]\ngroup = 8"},
+        "generation 3 hands packets to NFLOG group 243, not 8: no packet will come; run: fwfeed apply",
+    ),
+    "firewalld not running": (
+        {"policy": policy(243), "firewalld": NotRunning("firewalld is not running", "systemctl start firewalld")},
+        "firewalld is not running: no packet will come; systemctl start firewalld",
+    ),
+    "panic": (
+        {"policy": policy(243), "firewalld": Daemon(panics=True)},
+        "firewalld is in panic mode: no packet leaves; firewall-cmd --panic-off",
+    ),
+    "rules gone": (
+        {"policy": policy(243), "problems": ["the kernel lacks a rule"]},
+        "the kernel lacks a rule: packets may not come; run: fwfeed apply",
+    ),
+    "well": ({"policy": policy(243)}, ""),
+    "off by now, but installed": ({"policy": policy(243), "more": OFF}, ""),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_every_reason_why_nothing_comes_is_told(made: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    given, reason = REASONS[name]
+    assert why(made, monkeypatch, **given) == reason
+
+
+def test_where_it_cannot_be_told_the_error_says_why(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FwfeedError, match="the bus is hung"):
+        why(made, monkeypatch, policy=policy(243), firewalld=FwfeedError("the bus is hung"))
+
+
+def test_a_damaged_generation_is_an_error(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FwfeedError, match="a policy of generation 3 is damaged"):
+        why(made, monkeypatch, policy=b"<policy>")
+
+
+def test_while_nothing_comes_the_reason_is_told_once_and_again_when_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing = "nothing is installed"
+    answers: Iterator[str | FwfeedError] = iter(["", nothing, nothing, FwfeedError("hung"), ""])
+    asked = threading.Event()
+    listening = Listening(Config(), lambda _sent: None)
+
+    def ask(_config: Config) -> str:
+        answer = next(answers, None)
+        if answer is None:
+            listening.end()
+            asked.set()
+            return "too late"
+        if isinstance(answer, FwfeedError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("fwfeed.query.why_nothing_comes", ask)
+    monkeypatch.setattr("fwfeed.cli.listening._AGAIN_SECONDS", 0.0)
+    noted: list[str] = []
+    listening.start(noted.append)
+    assert asked.wait(60)
+    assert noted == [
+        "listening; nothing foreign yet",
+        nothing,
+        "listening; nothing foreign yet; not known whether anything will come: hung",
+        "listening; nothing foreign yet",
+    ]
+    assert listening.remark == "listening; nothing foreign yet"
+
+
+def drawn(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines of what was drawn last."""
+    return re.sub("\033\\[[?0-9]*[A-Za-z]", "", capsys.readouterr().out).splitlines()
+
+
+def test_a_table_says_what_is_the_matter_until_something_comes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fwfeed.cli.observing._DRAWN_SECONDS", -1.0)
+    monkeypatch.setenv("COLUMNS", "60")
+    table = _Table(JST)
+    table.draw("listening; nothing foreign yet")
+    head = "fwfeed watch: 0 foreign connections; Ctrl-C ends it"
+    assert drawn(capsys) == [head, "listening; nothing foreign yet"]
+    table.draw("nothing is installed: no packet will come; run: fwfeed apply, or wait for it")
+    assert drawn(capsys) == [head, "nothing is installed: no packet will come; run: fwfeed", "apply, or wait for it"]
+    table.draw("nothing is installed: no packet will come; run: fwfeed apply, or wait for it")
+    assert drawn(capsys) == []
+    table.add(sent(at=NOW))
+    table.draw("nothing is installed")
+    shown = drawn(capsys)
+    assert shown[0].startswith("fwfeed watch: 1 foreign connections;")
+    assert shown[1].startswith("LAST (JST)   COUNT WAY ")
+    assert shown[2].startswith("16:38:33         1 out ")
 
 
 def test_a_name_that_the_locale_cannot_write_is_escaped() -> None:

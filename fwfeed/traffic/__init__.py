@@ -1,9 +1,8 @@
-"""From tallies to what a report says: countries, destinations, programs, hours. Pure."""
+"""What a report says of traffic - countries, destinations, programs, hours - and tallies folded for it. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -19,8 +18,7 @@ NO_COUNTRIES = frozenset({NOWHERE, "ZZ"})
 PAIRS = 100_000
 """How many addresses and ports a report tells apart, by program: the first ones."""
 
-_NAMED = frozenset({Known.SOCKET, Known.NAMESPACE})
-_HOUR = timedelta(hours=1)
+NAMED = frozenset({Known.SOCKET, Known.NAMESPACE})
 
 
 class Window(NamedTuple):
@@ -119,7 +117,7 @@ def gather(tallies: Iterable[Tally], hours: Iterable[tuple[datetime, Direction, 
             mass = gathered.pairs[pair] = Mass()
         mass.add(tally)
     for hour, direction, known, number in hours:
-        kind = 2 if direction is Direction.IN else 0 if known in _NAMED else 1
+        kind = 2 if direction is Direction.IN else 0 if known in NAMED else 1
         gathered.hours.setdefault(hour, [0, 0, 0])[kind] += number
     return gathered
 
@@ -239,113 +237,3 @@ class Lore:
     compiled: datetime | None = None
     remarks: tuple[str, ...] = ()
     only_log: str | None = None
-
-
-def summarize(gathered: Gathered, lore: Lore, window: Window) -> Traffic:
-    """Return what a report says."""
-    pairs = gathered.pairs
-    by_endpoint: dict[Endpoint, list[tuple[Doer, Mass]]] = {}
-    by_doer: dict[Doer, list[tuple[Endpoint, Mass]]] = {}
-    for (endpoint, doer), mass in pairs.items():
-        by_endpoint.setdefault(endpoint, []).append((doer, mass))
-        if endpoint.direction is not Direction.IN:
-            by_doer.setdefault(doer, []).append((endpoint, mass))
-    destinations = sorted(
-        (_destination(endpoint, parts, lore, window) for endpoint, parts in by_endpoint.items()),
-        key=lambda each: (-each.seen.count, each.endpoint.foreign, each.endpoint.port or 0, each.endpoint.protocol),
-    )
-    leaving = tuple(each for each in destinations if each.endpoint.direction is not Direction.IN)
-    counts = dict.fromkeys(Direction, 0)
-    attributed = 0
-    for (endpoint, doer), mass in pairs.items():
-        counts[endpoint.direction] += mass.count
-        if endpoint.direction is not Direction.IN and doer.program.known in _NAMED:
-            attributed += mass.count
-    activities = (_activity(doer, parts, lore, window) for doer, parts in by_doer.items())
-    return Traffic(
-        since=window.since,
-        until=window.until,
-        begins=window.begins,
-        whole=window.whole,
-        counts=counts,
-        attributed=attributed,
-        lost=sum(lore.lost.values()),
-        addresses=len({each.endpoint.foreign for each in leaving if each.endpoint.foreign}),
-        countries=_countries(leaving),
-        destinations=leaving,
-        visitors=tuple(each for each in destinations if each.endpoint.direction is Direction.IN),
-        activities=tuple(sorted(activities, key=lambda each: (-each.seen.count, each.doer.program[0]))),
-        hours=_hours(gathered, lore, window),
-        ipset=lore.ipset,
-        sources=lore.sources,
-        compiled=lore.compiled,
-        remarks=lore.remarks,
-        only_log=lore.only_log,
-    )
-
-
-def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: Lore, window: Window) -> Destination:
-    ordered = sorted(parts, key=lambda part: -part[1].count)
-    return Destination(
-        endpoint=endpoint,
-        place=lore.places.get(endpoint.foreign, Place()),
-        name=lore.names.get(endpoint.foreign, ""),
-        doers=tuple((doer, mass.count) for doer, mass in ordered),
-        seen=_seen(
-            parts,
-            window,
-            known=not endpoint.foreign or (endpoint.foreign, endpoint.direction is Direction.IN) in lore.before,
-        ),
-    )
-
-
-def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore, window: Window) -> Activity:
-    ordered = sorted(parts, key=lambda part: -part[1].count)
-    countries: Counter[str] = Counter()
-    for endpoint, mass in parts:
-        countries[lore.places.get(endpoint.foreign, Place()).country] += mass.count
-    latest = max((mass for _endpoint, mass in parts), key=lambda mass: (bool(mass.command), mass.last))
-    identity = (doer.program.executable, doer.program.unit)
-    return Activity(
-        doer=doer,
-        command=latest.command,
-        suspects=latest.suspects,
-        addresses=len({endpoint.foreign for endpoint, _mass in parts if endpoint.foreign}),
-        countries=tuple(countries.most_common()),
-        endpoints=tuple((endpoint, mass.count) for endpoint, mass in ordered),
-        seen=_seen(parts, window, known=not any(identity) or identity in lore.programs_before),
-    )
-
-
-def _seen(parts: Sequence[tuple[object, Mass]], window: Window, *, known: bool) -> Seen:
-    first = min(mass.first for _what, mass in parts if mass.first)
-    return Seen(
-        count=sum(mass.count for _what, mass in parts),
-        first=first,
-        last=max(mass.last for _what, mass in parts if mass.last),
-        # a ledger that begins today has nothing but news
-        new=not known and first >= window.yesterday and window.begins is not None and not window.first_day,
-    )
-
-
-def _countries(destinations: Sequence[Destination]) -> tuple[Country, ...]:
-    counts: Counter[str] = Counter()
-    addresses: dict[str, set[str]] = {}
-    for each in destinations:
-        counts[each.place.country] += each.seen.count
-        addresses.setdefault(each.place.country, set()).update({each.endpoint.foreign} - {""})
-    return tuple(
-        Country(code=code, count=count, addresses=len(addresses[code])) for code, count in counts.most_common()
-    )
-
-
-def _hours(gathered: Gathered, lore: Lore, window: Window) -> tuple[Hour, ...]:
-    """Return every hour of the time, those without traffic, too; none before the ledger begins."""
-    start = window.since if window.begins is None else max(window.since, window.begins)
-    start = start.replace(minute=0, second=0, microsecond=0)
-    hours = []
-    while start < window.until:
-        attributed, others, came_in = gathered.hours.get(start, (0, 0, 0))
-        hours.append(Hour(start, attributed, others, came_in, lore.lost.get(start, 0)))
-        start += _HOUR
-    return tuple(hours)
