@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from fwfeed.flow import Direction
-from fwfeed.traffic import Doer, Endpoint, Gathered, Mass, Place, Window
+from fwfeed.traffic import UNKNOWN, Doer, Endpoint, Gathered, Mass, Place, Window
 
 
 class Role(StrEnum):
@@ -81,7 +81,8 @@ class Victim:
 class Preview:
     """What would be cut. `spared` counts what would go on, being in the set or exempt by now.
 
-    `unnamed` counts what the ledger had no room to name the addresses of. `allowed` is always_allow as it is.
+    `unattributed` is what has no known sender, and is no victim. `unnamed` counts what the ledger had no room to name
+    the addresses of. `allowed` is always_allow as it is.
     """
 
     since: datetime
@@ -95,6 +96,7 @@ class Preview:
     spared: int
     unnamed: int
     victims: tuple[Victim, ...]
+    unattributed: Victim | None
     remarks: tuple[str, ...]
 
 
@@ -120,7 +122,9 @@ def preview(
         elif passes(endpoint.foreign):
             spared += mass.count
         else:
-            parts.setdefault(doer, []).append((endpoint, mass))
+            parts.setdefault(doer if doer.is_known else UNKNOWN, []).append((endpoint, mass))
+    nobodys = parts.pop(UNKNOWN, None)
+    unattributed = _victim(UNKNOWN, nobodys, places) if nobodys else None
     victims = sorted(
         (_victim(doer, found, places) for doer, found in parts.items()),
         key=lambda victim: (_rank(victim), -victim.count, victim.doer.program[0]),
@@ -133,10 +137,11 @@ def preview(
         refuses=refuses,
         forwarded=forwarded,
         allowed=allowed,
-        count=sum(victim.count for victim in victims),
+        count=sum(victim.count for victim in (*victims, *([unattributed] if unattributed else []))),
         spared=spared,
         unnamed=unnamed,
         victims=tuple(victims),
+        unattributed=unattributed,
         remarks=remarks,
     )
 

@@ -43,11 +43,16 @@ def abbreviation(moment: datetime, zone: tzinfo) -> str:
     return name if local.utcoffset() or name in _NOT_OFF else "UTC"
 
 
-def length_text(length: timedelta) -> str:
-    """Write how long something is or was, in its largest whole unit: 12 seconds, 1 minute, 3 hours, 2 days."""
+def length_of(length: timedelta) -> tuple[int, str]:
+    """Return how long something is or was, in its largest whole unit: second, minute, hour or day."""
     seconds = max(length, timedelta()) // timedelta(seconds=1)
     size, unit = next((each for each in _UNITS if seconds >= each[0]), (1, "second"))
-    number = seconds // size
+    return seconds // size, unit
+
+
+def length_text(length: timedelta) -> str:
+    """Write how long something is or was: 12 seconds, 1 minute, 3 hours, 2 days."""
+    number, unit = length_of(length)
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 

@@ -206,6 +206,12 @@ def _provenance(traffic: Traffic, basis: Basis) -> dict[str, Any]:
 
 def _readme(traffic: Traffic, tallies: Sequence[Tally], basis: Basis) -> str:
     cut = len(tallies) >= ROWS
+    known = f"the program is known of {traffic.attributed:,} of them"
+    if traffic.unattributed:
+        known += f", and nothing tells who sent {traffic.unattributed.seen.count:,}"
+    news = ""
+    if traffic.news is None and traffic.begins is not None:
+        news = f"The ledger began at {utc_text(traffic.begins)}: everything is new, and nothing is marked so.\n"
     lost = f"{traffic.lost:,} events were lost"
     if traffic.only_log:
         watched = f"{lost} while it was watched, and " if traffic.lost else ""
@@ -221,7 +227,7 @@ fwfeed.toml       the configuration
 provenance.json   which files of which registries told foreign from not, by serial and sha256
 SHA256SUMS        check with: sha256sum -c SHA256SUMS
 
-{traffic.left:,} connections left; the program is known of {traffic.attributed:,} of them; {lost}.
-A connection is counted by its first packet; times are UTC. Cells that a spreadsheet would take for a formula have a '
-in front. Command lines and fwfeed.toml can hold secrets: look them through before you hand them out.
+{traffic.left:,} connections left; {known}; {lost}.
+{news}A connection is counted by its first packet; times are UTC. Cells that a spreadsheet would take for a formula have
+a ' in front. Command lines and fwfeed.toml can hold secrets: look them through before you hand them out.
 """

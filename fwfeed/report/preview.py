@@ -18,6 +18,8 @@ from fwfeed.report.words import (
     more,
     numbered,
     place_json,
+    senders_text,
+    share,
     table,
     user_text,
     window_text,
@@ -40,10 +42,11 @@ def preview_lines(preview: Preview, zone: tzinfo) -> Iterator[str]:
         'what outbound = "reject" refused, or would have' if preview.refuses else 'outbound = "reject" would have cut'
     )
     yield f"{span}, {verb}:"
-    yield (
-        f"  {numbered(preview.count, 'connection', 'connections')} of "
-        f"{numbered(len(preview.victims), 'program', 'programs')}"
-    )
+    of = f" of {senders_text(victim.doer for victim in preview.victims)}" if preview.victims else ""
+    yield f"  {numbered(preview.count, 'connection', 'connections')}{of}"
+    unknown = preview.unattributed
+    if unknown:
+        yield f"  of {unknown.count:,} of them ({share(unknown.count, preview.count)}) nothing tells who sent them"
     if preview.spared:
         yield f"  not among them: {preview.spared:,} to what is in the set or exempt by now"
     if preview.unnamed:
@@ -55,7 +58,11 @@ def preview_lines(preview: Preview, zone: tzinfo) -> Iterator[str]:
         yield ""
         yield from _victim_lines(victim, at)
     yield from more(len(preview.victims) - TOP)
-    if any(cut.spare for victim in preview.victims for cut in victim.cuts):
+    if unknown:
+        yield from ("", f"not attributed: who sent it is not known{_role(unknown)}")
+        yield f"  {numbered(unknown.count, 'connection', 'connections')}, last {at(unknown.last)}"
+        yield from _cut_lines(unknown)
+    if any(cut.spare for victim in (*preview.victims, *([unknown] if unknown else [])) for cut in victim.cuts):
         # whose address would be pasted in is for the reader to say: the busiest may be the intruder's
         known = [victim for victim in preview.victims if victim.named is not None and victim.named.sure]
         spares = [cut.spare for victim in known for cut in victim.cuts[:1] if cut.spare]
@@ -74,6 +81,10 @@ def _victim_lines(victim: Victim, at: At) -> Iterator[str]:
     yield printable(f"  {unit}{user}{numbered(victim.count, 'connection', 'connections')}, last {at(victim.last)}")
     if victim.command:
         yield printable(f"  {victim.command[:160]}")
+    yield from _cut_lines(victim)
+
+
+def _cut_lines(victim: Victim) -> Iterator[str]:
     rows = [_cut_row(cut) for cut in victim.cuts[:_SPARED]]
     yield from table(("COUNT", "ADDRESS", "COUNTRY", "PORT", "ALWAYS_ALLOW", "OR ALL OF"), rows)
     yield from more(len(victim.cuts) - _SPARED)
@@ -110,21 +121,28 @@ def preview_json(preview: Preview) -> dict[str, Any]:
                 "command": victim.command,
                 "role": None if victim.named is None else victim.named.role.value,
                 "role_is_sure": victim.named is not None and victim.named.sure,
-                "count": victim.count,
-                "first": utc_text(victim.first),
-                "last": utc_text(victim.last),
-                "addresses": [
-                    {
-                        "address": cut.foreign,
-                        **place_json(cut.place),
-                        "ports": [{"protocol": protocol, "port": port} for protocol, port in cut.ports],
-                        "count": cut.count,
-                        "always_allow": cut.spare,
-                    }
-                    for cut in victim.cuts
-                ],
+                **_cuts_json(victim),
             }
             for victim in preview.victims
         ],
+        "not_attributed": preview.unattributed and _cuts_json(preview.unattributed),
         "remarks": list(preview.remarks),
+    }
+
+
+def _cuts_json(victim: Victim) -> dict[str, Any]:
+    return {
+        "count": victim.count,
+        "first": utc_text(victim.first),
+        "last": utc_text(victim.last),
+        "addresses": [
+            {
+                "address": cut.foreign,
+                **place_json(cut.place),
+                "ports": [{"protocol": protocol, "port": port} for protocol, port in cut.ports],
+                "count": cut.count,
+                "always_allow": cut.spare,
+            }
+            for cut in victim.cuts
+        ],
     }

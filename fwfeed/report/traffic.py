@@ -23,12 +23,13 @@ from fwfeed.report.words import (
     numbered,
     place_json,
     port_text,
+    senders_text,
     share,
     table,
     user_text,
     window_text,
 )
-from fwfeed.times import local_text, utc_text
+from fwfeed.times import length_text, local_text, utc_text
 from fwfeed.traffic import Activity, Country, Destination, Endpoint, Seen, Traffic
 
 _BAR = 24
@@ -49,7 +50,7 @@ def traffic_lines(traffic: Traffic, zone: tzinfo, top: int = TOP) -> Iterator[st
         f"  {traffic.left:,} left to {numbered(traffic.addresses, 'address', 'addresses')} in "
         f"{numbered(traffic.known_countries, 'country', 'countries')}"
         + (f" ({forwarded:,} of them forwarded)" if forwarded else "")
-        + f", sent by {numbered(len(traffic.activities), 'program', 'programs')}"
+        + (f", sent by {senders_text(each.doer for each in traffic.activities)}" if traffic.activities else "")
     )
     if traffic.counts[Direction.IN]:
         yield f"  {traffic.counts[Direction.IN]:,} came in"
@@ -58,10 +59,15 @@ def traffic_lines(traffic: Traffic, zone: tzinfo, top: int = TOP) -> Iterator[st
     if traffic.only_log:
         watched = f"{lost} while watched, else " if traffic.lost else "events lost: "
         lost = f"{watched}not known, the log is limited to {traffic.only_log}"
-    yield f"  program known of {known}; {lost}"
-    yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
-    if traffic.begins > traffic.since and not traffic.whole:
-        yield f"  the ledger begins at {local_text(traffic.begins, zone)}"
+    unknown = traffic.unattributed
+    yield f"  program known of {known}; {_unattributed(unknown, traffic.left)}{lost}"
+    if traffic.news is None:
+        age = length_text(traffic.until - traffic.begins)
+        yield f"  the ledger began {age} ago, at {local_text(traffic.begins, zone)}: everything is new"
+    else:
+        yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
+        if traffic.begins > traffic.since and not traffic.whole:
+            yield f"  the ledger begins at {local_text(traffic.begins, zone)}"
     yield from (f"  {printable(remark)}" for remark in traffic.remarks)
     if traffic.countries:
         yield from ("", "countries")
@@ -71,11 +77,15 @@ def traffic_lines(traffic: Traffic, zone: tzinfo, top: int = TOP) -> Iterator[st
             yield from ("", title)
             yield from table(_DESTINATION_HEAD, [_destination_row(each, at) for each in found[:top]])
             yield from more(len(found) - top)
-    if traffic.activities:
+    if traffic.activities or unknown:
         yield from ("", "programs")
         for activity in traffic.activities[:top]:
             yield from _activity_lines(activity, at)
         yield from more(len(traffic.activities) - top)
+    if unknown:
+        part = share(unknown.seen.count, traffic.left)
+        yield f"  {unknown.seen.count:,}  not attributed: who sent it is not known ({part})"
+        yield _targets_line(unknown, at)
 
 
 def _country_lines(countries: Sequence[Country], whole: int) -> Iterator[str]:
@@ -121,10 +131,18 @@ def _activity_lines(each: Activity, at: At) -> Iterator[str]:
         yield printable(f"      {each.command[:160]}")
     if each.suspects:
         yield printable(f"      who could have been it: {each.suspects[:160]}")
+    yield _targets_line(each, at)
+
+
+def _unattributed(unknown: Activity | None, left: int) -> str:
+    return f"nothing known of who sent {share(unknown.seen.count, left)}; " if unknown else ""
+
+
+def _targets_line(each: Activity, at: At) -> str:
     countries = ", ".join(code for code, _count in each.countries[:6])
     targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:3])
     others = f" and {len(each.endpoints) - 3} more" if len(each.endpoints) > 3 else ""
-    yield printable(f"      to {targets}{others} ({countries}), {at(each.seen.first)} to {at(each.seen.last)}")
+    return printable(f"      to {targets}{others} ({countries}), {at(each.seen.first)} to {at(each.seen.last)}")
 
 
 def traffic_json(traffic: Traffic) -> dict[str, Any]:
@@ -139,12 +157,14 @@ def traffic_json(traffic: Traffic) -> dict[str, Any]:
         "lost": traffic.lost if traffic.lost or not traffic.only_log else None,
         "lost_is_all": not traffic.only_log,
         "new_destinations": traffic.news,
+        "everything_is_new": traffic.news is None,
         "countries": [
             {"country": each.code, "count": each.count, "addresses": each.addresses} for each in traffic.countries
         ],
         "destinations": [_destination_json(each) for each in traffic.destinations],
         "came_in_from": [_destination_json(each) for each in traffic.visitors],
         "programs": [_activity_json(each) for each in traffic.activities],
+        "not_attributed": traffic.unattributed and _sent_json(traffic.unattributed),
         "hours": [
             {
                 "hour": utc_text(hour.start),
@@ -165,6 +185,7 @@ def _destination_json(each: Destination) -> dict[str, Any]:
         **place_json(each.place),
         "name": each.name,
         **_seen_json(each.seen),
+        "new": each.seen.new,
         "by": [{**doer_json(doer), "count": count} for doer, count in each.doers],
     }
 
@@ -174,6 +195,13 @@ def _activity_json(each: Activity) -> dict[str, Any]:
         **doer_json(each.doer),
         "command": each.command,
         "suspects": each.suspects,
+        "new": each.seen.new,
+        **_sent_json(each),
+    }
+
+
+def _sent_json(each: Activity) -> dict[str, Any]:
+    return {
         **_seen_json(each.seen),
         "addresses": each.addresses,
         "countries": dict(each.countries),
@@ -195,5 +223,4 @@ def _seen_json(seen: Seen) -> dict[str, Any]:
         "count": seen.count,
         "first": utc_text(seen.first),
         "last": utc_text(seen.last),
-        "new": seen.new,
     }

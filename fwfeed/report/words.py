@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -69,7 +69,18 @@ def doer_text(doer: Doer) -> str:
         who = where or (f"from {doer.origin}" if doer.origin else "")
     elif where:
         who = f"{who} in {where}"
+    if not who and program.unit:
+        who = f"unit {program.unit}"
     return who or (f"user {user_text(doer)}" if user_text(doer) else "not known")
+
+
+def senders_text(doers: Iterable[Doer]) -> str:
+    """Write how many programs sent something, and how many others whose program is not known."""
+    found = list(doers)
+    programs = sum(bool(doer.program.executable) for doer in found)
+    text = numbered(programs, "program", "programs")
+    others = len(found) - programs
+    return f"{text} and {numbered(others, 'sender', 'senders')} whose program is not known" if others else text
 
 
 def user_text(doer: Doer) -> str:

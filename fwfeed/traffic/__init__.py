@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fwfeed.flow import Direction, Known
 from fwfeed.model import Source
-from fwfeed.tally import Program, Tally
+from fwfeed.tally import NOBODY, Program, Tally
 
 NOWHERE = "??"
 """In the place of a country nobody knows."""
@@ -62,6 +62,17 @@ class Doer(NamedTuple):
 
     program: Program
     origin: str
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything at all tells who it was."""
+        program = self.program
+        told = program.executable or program.container or program.unit or program.user or self.origin
+        return bool(told) or program.uid is not None or program.known is Known.SUSPECTS
+
+
+UNKNOWN = Doer(NOBODY, "")
+"""In the place of all of whom nothing is known."""
 
 
 @dataclass(slots=True)
@@ -124,12 +135,15 @@ def gather(tallies: Iterable[Tally], hours: Iterable[tuple[datetime, Direction, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """How often something was seen, and when; `new`: not before yesterday, as far as the ledger goes back."""
+    """How often something was seen, and when.
+
+    `new`: not before yesterday, as far as the ledger goes back; None where it does not go back that far.
+    """
 
     count: int
     first: datetime
     last: datetime
-    new: bool
+    new: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +194,9 @@ class Hour:
 class Traffic:
     """What a report says. `begins` is when the ledger does, None where it is empty; `whole`: it is of all of it.
 
-    `names` is whether reverse names were asked for. `sources` and `compiled` are of what told foreign from not.
-    `only_log` is the limit of the log where nobody watched for a part of the time: what was lost then is not known, and
-    `lost` is what was lost while somebody did.
+    `sources` and `compiled` are of what told foreign from not. `unattributed` is what has no known sender, and is in no
+    activity. `only_log` is the limit of the log where nobody watched for a part of the time: what was lost then is not
+    known, and `lost` is what was lost while somebody did.
     """
 
     since: datetime
@@ -197,12 +211,18 @@ class Traffic:
     destinations: tuple[Destination, ...]
     visitors: tuple[Destination, ...]
     activities: tuple[Activity, ...]
+    unattributed: Activity | None
     hours: tuple[Hour, ...]
     ipset: str
     sources: tuple[Source, ...]
     compiled: datetime | None
     remarks: tuple[str, ...]
     only_log: str | None
+
+    @property
+    def window(self) -> Window:
+        """Of which time it is."""
+        return Window(self.since, self.until, self.begins, self.whole)
 
     @property
     def left(self) -> int:
@@ -215,9 +235,13 @@ class Traffic:
         return sum(each.code not in NO_COUNTRIES for each in self.countries)
 
     @property
-    def news(self) -> int:
-        """How many destinations are new."""
-        return len({each.endpoint.foreign for each in self.destinations if each.seen.new})
+    def news(self) -> int | None:
+        """How many destinations are new; None where the ledger is so young that all would be."""
+        return (
+            None
+            if self.window.first_day
+            else len({each.endpoint.foreign for each in self.destinations if each.seen.new})
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

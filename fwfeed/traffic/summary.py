@@ -9,6 +9,7 @@ from datetime import timedelta
 from fwfeed.flow import Direction
 from fwfeed.traffic import (
     NAMED,
+    UNKNOWN,
     Activity,
     Country,
     Destination,
@@ -35,7 +36,7 @@ def summarize(gathered: Gathered, lore: Lore, window: Window) -> Traffic:
     for (endpoint, doer), mass in pairs.items():
         by_endpoint.setdefault(endpoint, []).append((doer, mass))
         if endpoint.direction is not Direction.IN:
-            by_doer.setdefault(doer, []).append((endpoint, mass))
+            by_doer.setdefault(doer if doer.is_known else UNKNOWN, []).append((endpoint, mass))
     destinations = sorted(
         (_destination(endpoint, parts, lore, window) for endpoint, parts in by_endpoint.items()),
         key=lambda each: (-each.seen.count, each.endpoint.foreign, each.endpoint.port or 0, each.endpoint.protocol),
@@ -47,6 +48,7 @@ def summarize(gathered: Gathered, lore: Lore, window: Window) -> Traffic:
         counts[endpoint.direction] += mass.count
         if endpoint.direction is not Direction.IN and doer.program.known in NAMED:
             attributed += mass.count
+    unattributed = by_doer.pop(UNKNOWN, None)
     activities = (_activity(doer, parts, lore, window) for doer, parts in by_doer.items())
     return Traffic(
         since=window.since,
@@ -61,6 +63,7 @@ def summarize(gathered: Gathered, lore: Lore, window: Window) -> Traffic:
         destinations=leaving,
         visitors=tuple(each for each in destinations if each.endpoint.direction is Direction.IN),
         activities=tuple(sorted(activities, key=lambda each: (-each.seen.count, each.doer.program[0]))),
+        unattributed=_activity(UNKNOWN, unattributed, lore, window) if unattributed else None,
         hours=_hours(gathered, lore, window),
         ipset=lore.ipset,
         sources=lore.sources,
@@ -110,7 +113,7 @@ def _seen(parts: Sequence[tuple[object, Mass]], window: Window, *, known: bool) 
         first=first,
         last=max(mass.last for _what, mass in parts if mass.last),
         # a ledger that begins today has nothing but news
-        new=not known and first >= window.yesterday and window.begins is not None and not window.first_day,
+        new=None if window.first_day else not known and first >= window.yesterday,
     )
 
 

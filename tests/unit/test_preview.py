@@ -139,6 +139,24 @@ def test_no_address_that_could_be_an_intruders_is_put_where_it_would_be_pasted_i
     assert list(preview_lines(cut([*evil, *unnamed]), UTC))[-1] == '  always_allow = ["198.51.100.0/28", "ADDRESS"]'
 
 
+def test_what_nobody_is_known_to_have_sent_is_cut_and_no_program() -> None:
+    nobody = [sent(Sender(known=Known.NOT), uid=None, destination=f"203.0.113.{end}") for end in (7, 7, 8)]
+    found = cut([sent(), sent(Sender(known=Known.USER, user="www")), *nobody])
+    text = "\n".join(preview_lines(found, UTC))
+    assert "  5 connections of 1 program and 1 sender whose program is not known\n" in text
+    assert "  of 3 of them (60.0%) nothing tells who sent them\n" in text
+    assert "\nnot attributed: who sent it is not known\n  3 connections, last 2026-" in text
+    assert '"203.0.113.7/32"' in text
+    value = preview_json(found)
+    assert (value["count"], {each["known"] for each in value["programs"]}) == (5, {"socket", "user"})
+    assert [each["address"] for each in value["not_attributed"]["addresses"]] == ["203.0.113.7", "203.0.113.8"]
+    alone = cut(nobody)
+    assert alone.victims == ()
+    assert "  3 connections\n" in "\n".join(preview_lines(alone, UTC))
+    assert list(preview_lines(alone, UTC))[-1] == '  always_allow = ["198.51.100.0/28", "ADDRESS"]'
+    assert preview_json(cut([sent()]))["not_attributed"] is None
+
+
 def test_nothing_of_a_hostile_name_reaches_a_terminal() -> None:
     name = "\x1b[2J\u202e\n"
     who = sender(f"/tmp/{name}", unit=name, user=name, command=name, container=name)

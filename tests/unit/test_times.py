@@ -165,7 +165,7 @@ def test_a_report_tells_times_in_the_zone_and_to_machines_in_utc() -> None:
     shown = traffic([sent(at=at) for at in (WEDNESDAY, WEDNESDAY + timedelta(hours=1))])
     text = "\n".join(traffic_lines(shown, IST))
     assert text.startswith("foreign connections, 2026-11-18 12:30 to 2026-11-25 13:08 IST\n")
-    assert "the ledger begins at 2026-11-25 09:08:33 IST\n" in text
+    assert "the ledger began 4 hours ago, at 2026-11-25 09:08:33 IST: everything is new\n" in text
     assert "  2026-11-25 09:08  2026-11-25 10:08  " in text
     assert "UTC" not in text
     value = traffic_json(shown)

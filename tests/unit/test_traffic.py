@@ -50,7 +50,8 @@ def test_sums_are_what_one_counts_on_fingers(flows: list[Sent]) -> None:
         (each.flow.destination, each.flow.destination_port, each.flow.protocol, each.flow.direction) for each in leaving
     )
     assert {tuple(each.endpoint): each.seen.count for each in shown.destinations} == by_endpoint
-    assert sum(each.seen.count for each in shown.activities) == len(leaving)
+    unknown = [shown.unattributed] if shown.unattributed else []
+    assert sum(each.seen.count for each in (*shown.activities, *unknown)) == len(leaving)
     for each in shown.destinations:
         assert sum(count for _doer, count in each.doers) == each.seen.count
         moments = [f.flow.at for f in leaving if f.flow.destination == each.endpoint.foreign]
@@ -74,7 +75,98 @@ def test_only_what_was_not_there_before_yesterday_is_new() -> None:
         "203.0.113.2": False,
         "203.0.113.3": True,
     }
-    assert traffic([new]).news == 0  # a ledger that begins today has nothing but news
+
+
+def test_on_its_first_day_a_ledger_has_nothing_but_news_and_says_so_once() -> None:
+    flows = [sent(at=NOW - timedelta(minutes=1), destination=f"203.0.113.{end}") for end in range(1, 30)]
+    shown = traffic(flows)
+    assert shown.news is None
+    text = lines(shown)
+    assert "  the ledger began 1 minute ago, at 2026-11-25 07:37:33 UTC: everything is new\n" in text
+    assert "NEW" not in text
+    assert "new since yesterday" not in text
+    value = traffic_json(shown)
+    assert (value["new_destinations"], value["everything_is_new"]) == (None, True)
+    assert {each["new"] for each in (*value["destinations"], *value["programs"])} == {None}
+    made = page(shown, language="en", host="www1", version="1.0", zone=UTC).decode()
+    assert '<span lang="en">The ledger began 1 minute ago: everything is new.</span>' in made
+    assert '<span lang="ja">記録の開始は 1 分前です。すべてが新規です。</span>' in made
+    assert '<dd><span lang="en">all of them</span><span lang="ja">すべて</span></dd>' in made
+    assert 'class="mark"' not in made
+    packed = pack(shown, flows)
+    said = "The ledger began at 2026-11-25T07:37:33+00:00: everything is new, and nothing is marked so.\n"
+    assert said in packed["README.txt"].decode()
+    assert b",yes," not in packed["destinations.csv"]
+
+
+def test_from_the_second_day_on_what_is_new_is_told() -> None:
+    day = timedelta(days=1)
+    young, old = (traffic([sent(at=NOW - age)]) for age in (day, day + timedelta(milliseconds=1)))
+    assert (young.news, old.news) == (None, 0)
+    assert "the ledger began 1 day ago" in lines(young)
+    assert "0 destinations new since yesterday\n  the ledger begins at 2026-11-24 07:38:32 UTC\n" in lines(old)
+    assert traffic_json(old)["everything_is_new"] is False
+    assert "The ledger began" not in pack(old, [sent(at=NOW - 2 * day)])["README.txt"].decode()
+
+
+NOBODY = Sender(known=Known.NOT)
+
+
+def test_what_nobody_is_known_to_have_sent_is_no_program() -> None:
+    yesterday = NOW - timedelta(days=2)
+    flows = [
+        *[sent(at=yesterday)] * 5,
+        *[sent(NOBODY, uid=None, destination="203.0.113.7"), sent(NOBODY, uid=None, destination="203.0.113.8")] * 2,
+        sent(Sender(known=Known.USER, user="www"), uid=48),
+    ]
+    shown = traffic(flows)
+    assert [each.doer.program.executable for each in shown.activities] == ["/usr/bin/curl", ""]
+    text = lines(shown)
+    assert "10 left to 3 addresses" in text
+    assert ", sent by 1 program and 1 sender whose program is not known\n" in text
+    assert "  program known of 50.0%; nothing known of who sent 40.0%; 0 events lost\n" in text
+    programs = text.partition("\nprograms\n")[2]
+    assert "  4  not attributed: who sent it is not known (40.0%)\n      to 203.0.113.7 443/tcp, " in programs
+    assert "  4  not known" not in programs
+    value = traffic_json(shown)
+    assert [each["known"] for each in value["programs"]] == ["socket", "user"]
+    assert (value["not_attributed"]["count"], value["not_attributed"]["addresses"]) == (4, 2)
+    assert value["not_attributed"]["first"] == "2026-11-25T06:38:33+00:00"
+    made = page(shown, language="en", host="www1", version="1.0", zone=UTC).decode()
+    table = made[made.index('id="programs"') : made.index('id="destinations"')]
+    assert "<tr>" in table
+    assert "not known" not in table.partition("</table>")[0]
+    assert '<span lang="en">4 connections (40.0%) are in no row: nothing tells who sent them.</span>' in table
+    assert '<span lang="ja">4 件 (40.0%) は送信元が分からないため、この表にありません。</span>' in table
+    packed = pack(shown, flows)
+    assert len(packed["programs.csv"].splitlines()) == 3
+    assert "of 5 of them, and nothing tells who sent 4; 0 events" in packed["README.txt"].decode()
+
+
+def test_where_nobody_is_known_there_is_no_program() -> None:
+    shown = traffic([sent(NOBODY, uid=None), sent(NOBODY, uid=None, at=NOW - timedelta(days=3))])
+    text = lines(shown)
+    assert "2 left to 1 address in 1 country\n" in text
+    assert "program" not in text.partition("\ncountries\n")[0].replace("program known of 0.0%", "")
+    assert traffic_json(shown)["programs"] == []
+    assert traffic([sent()]).unattributed is None
+    assert traffic_json(traffic([sent()]))["not_attributed"] is None
+
+
+@pytest.mark.parametrize(
+    ("who", "uid", "called"),
+    [
+        (Sender(known=Known.USER, user="www"), 48, "user www"),
+        (Sender(known=Known.NOT), 48, "user 48"),
+        (Sender(known=Known.NOT, unit="web.service"), None, "unit web.service"),
+        (Sender(known=Known.NAMESPACE, container="web"), None, "container web"),
+        (Sender(known=Known.SUSPECTS), None, "a raw socket"),
+    ],
+)
+def test_of_whom_something_is_known_is_told_by_it(who: Sender, uid: int | None, called: str) -> None:
+    shown = traffic([sent(who, uid=uid)])
+    assert shown.unattributed is None
+    assert f"\n  1  {called}\n" in lines(shown)
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:
@@ -114,7 +206,7 @@ def test_where_only_the_log_told_nobody_knows_what_was_lost() -> None:
     made = page(shown, language="en", host="www1", version="1.0", zone=UTC).decode()
     assert '<dd><span lang="en">not known</span>' in made
     assert "the log is limited to 10/s: what was lost then is not known." in made
-    assert "not known, as the log is limited to 10/s.\nA" in pack(shown, flows)["README.txt"].decode()
+    assert "not known, as the log is limited to 10/s.\nThe ledger began" in pack(shown, flows)["README.txt"].decode()
     assert traffic_json(shown)["lost_is_all"] is False
     partly = traffic(flows, only_log="10/s", lost={NOW: 3})
     assert (traffic_json(partly)["lost"], traffic_json(partly)["lost_is_all"]) == (3, False)
@@ -206,10 +298,14 @@ def test_no_cell_of_the_evidence_is_a_formula(begin: str) -> None:
 
 def test_evidence_has_every_flow_in_its_tables() -> None:
     flows = week(400)
-    packed = pack(traffic(flows), flows)
+    shown = traffic(flows)
+    packed = pack(shown, flows)
     for name in ("timeline.csv", "destinations.csv", "programs.csv"):
         table = list(csv.DictReader(io.StringIO(packed[name].decode())))
-        assert sum(int(row["connections"]) for row in table) == len(flows), name
+        unknown = 0
+        if name == "programs.csv" and shown.unattributed is not None:
+            unknown = shown.unattributed.seen.count
+        assert sum(int(row["connections"]) for row in table) + unknown == len(flows), name
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 
 from fwfeed.flow import Direction
 from fwfeed.report.page.chart import chart, country_bars
@@ -18,8 +18,10 @@ from fwfeed.report.page.script import SCRIPT
 from fwfeed.report.page.style import STYLE
 from fwfeed.report.page.tables import activities, destinations
 from fwfeed.report.words import share
-from fwfeed.times import local_text
+from fwfeed.times import length_of, length_text, local_text
 from fwfeed.traffic import Traffic
+
+_UNITS = {"second": "秒", "minute": "分", "hour": "時間", "day": "日"}
 
 
 def page(traffic: Traffic, *, language: str, host: str, version: str, zone: tzinfo) -> bytes:
@@ -63,7 +65,9 @@ def _head(traffic: Traffic, titles: tuple[str, str], clock: Clock) -> Iterator[s
     since = "" if first is None else f"<b>{clock.minute(first)}</b> "
     span = f"{since}&ndash; <b>{clock.minute(traffic.until)}</b> ({clock.name})"
     begins = ""
-    if traffic.begins is not None and traffic.whole:
+    if traffic.begins is not None and traffic.news is None:
+        begins = " " + both(*_young(traffic.until - traffic.begins))
+    elif traffic.begins is not None and traffic.whole:
         begins = " " + both("That is since the ledger began.", "記録の開始以降のすべてです。")
     elif traffic.begins is not None and traffic.begins > traffic.since:
         since = clock.minute(traffic.begins)
@@ -71,6 +75,14 @@ def _head(traffic: Traffic, titles: tuple[str, str], clock: Clock) -> Iterator[s
     yield f'<header>\n<div><h1>{both(*map(text, titles))}</h1>\n<p class="span">{span}.{begins}</p></div>\n'
     other = both("日本語", "English")
     yield f'<button class="language" type="button">{other}</button>\n</header>\n'
+
+
+def _young(age: timedelta) -> tuple[str, str]:
+    number, unit = length_of(age)
+    return (
+        f"The ledger began {length_text(age)} ago: everything is new.",
+        f"記録の開始は {number:,} {_UNITS[unit]}前です。すべてが新規です。",
+    )
 
 
 def _empty() -> Iterator[str]:
@@ -95,7 +107,7 @@ def _body(traffic: Traffic, clock: Clock) -> Iterator[str]:
     yield from chart(traffic, clock)
     if traffic.countries:
         yield from country_bars(traffic)
-    yield from activities(traffic.activities, clock)
+    yield from activities(traffic, clock)
     yield from destinations(traffic.destinations, clock)
     if traffic.visitors:
         yield from destinations(traffic.visitors, clock, came_in=True)
@@ -108,7 +120,7 @@ def _figures(traffic: Traffic) -> Iterator[str]:
         (("Countries", "国"), f"{traffic.known_countries:,}", ""),
         (
             ("Destinations new since yesterday", "昨日以降の新しい宛先"),
-            f"{traffic.news:,}",
+            both("all of them", "すべて") if traffic.news is None else f"{traffic.news:,}",
             "new" if traffic.news else "",
         ),
         (("Program known of", "プログラム判明率"), share(traffic.attributed, traffic.left), ""),

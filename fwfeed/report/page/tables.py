@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from fwfeed.flow import Direction, Known
 from fwfeed.report.page.markup import Clock, both, country, hint, number_cell, pair, text
-from fwfeed.report.words import address_text, doer_text, port_text, service, user_text
-from fwfeed.traffic import Activity, Destination, Doer
+from fwfeed.report.words import address_text, doer_text, port_text, service, share, user_text
+from fwfeed.traffic import Activity, Destination, Doer, Traffic
 
 ROWS = 2_000
 """How many rows a table has at most: more would make a phone slow."""
@@ -56,7 +56,7 @@ def destinations(found: Sequence[Destination], clock: Clock, *, came_in: bool = 
     yield _end(7, len(found))
 
 
-def activities(found: Sequence[Activity], clock: Clock) -> Iterator[str]:
+def activities(traffic: Traffic, clock: Clock) -> Iterator[str]:
     """Yield the table of programs, and above it the box that filters all tables."""
     yield _head(("Programs", "プログラム"), find=True)
     yield _start(
@@ -74,6 +74,7 @@ def activities(found: Sequence[Activity], clock: Clock) -> Iterator[str]:
         numbers=(4, 5, 6, 7),
         sorted_by=5,
     )
+    found, unknown = traffic.activities, traffic.unattributed
     for each in found[:ROWS]:
         program = each.doer.program
         yield f'<tr><td class="lead" data-k={pair(doer_text(each.doer))}><span class="file">{_file(each.doer)}</span>'
@@ -94,7 +95,7 @@ def activities(found: Sequence[Activity], clock: Clock) -> Iterator[str]:
         yield number_cell(each.addresses) + number_cell(each.seen.count)
         yield clock.cell(each.seen.first) + clock.cell(each.seen.last)
         yield "</tr>\n"
-    yield _end(8, len(found))
+    yield _end(8, len(found), _unattributed(unknown, traffic.left) if unknown else "")
 
 
 def _head(title: _Names, *, find: bool = False) -> str:
@@ -117,14 +118,23 @@ def _start(name: str, heads: Sequence[_Names], numbers: Sequence[int], sorted_by
     return f'<table class="sortable" id="{name}">\n<thead><tr>{"".join(cells)}</tr></thead>\n<tbody>\n'
 
 
-def _end(columns: int, number: int) -> str:
+def _end(columns: int, number: int, note: str = "") -> str:
     none = both("nothing of that kind", "該当なし")
     hidden = " hidden" if number else ""
     row = f'<tr data-none="1"{hidden}><td class="none" colspan="{columns}">{none}</td></tr>\n'
     rest = number - ROWS
     words = (f"{rest:,} more with fewer connections: fwfeed report --json", f"ほか {rest:,} 件: fwfeed report --json")
     more = f'<p class="more">{both(*words)}</p>' if rest > 0 else ""
-    return f"{row}</tbody>\n</table>\n{more}</section>\n"
+    return f"{row}</tbody>\n</table>\n{more}{note}</section>\n"
+
+
+def _unattributed(unknown: Activity, left: int) -> str:
+    count, part = f"{unknown.seen.count:,}", share(unknown.seen.count, left)
+    words = both(
+        f"{count} connections ({part}) are in no row: nothing tells who sent them.",
+        f"{count} 件 ({part}) は送信元が分からないため、この表にありません。",
+    )
+    return f'<p class="more">{words}</p>'
 
 
 def _country(code: str) -> str:
