@@ -18,7 +18,7 @@ from fwfeed import names as reverse_names
 from fwfeed.attribution import executables
 from fwfeed.config import Config
 from fwfeed.errors import FwfeedError
-from fwfeed.feeds import SPECIAL_PURPOSE, special_purpose
+from fwfeed.feeds import SPECIAL_PURPOSE, purpose, special_purpose
 from fwfeed.flow import Known, Sender
 from fwfeed.ledger import Ledger
 from fwfeed.ledger import path as ledger_path
@@ -265,14 +265,18 @@ def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Pl
         remarks.append(f"countries are of the {_PLACES:,} busiest of {len(counts):,} addresses alone")
     parsed = ((address, *_parsed(address)) for address in sorted(asked))
     sound = [(address, number, family) for address, number, family in parsed if number is not None]
+    places = {
+        address: Place(purpose=what)
+        for address, number, family in sound
+        if (what := purpose(number, family)) is not None
+    }
     if not sound:
         return {}
     try:
         found = delegations.lookups(delegations.path(state), ((number, family) for _address, number, family in sound))
     except FwfeedError as error:
         remarks.append(f"countries are not known: {error.message}; {error.way_out}")
-        return {}
-    places = {}
+        return places
     for (address, number, family), rows in zip(sound, found, strict=True):
         if rows:
             # while a block moves two registries have it: the newer record is right
@@ -282,7 +286,8 @@ def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Pl
                 for each in cover([(row.first, row.last)], family)
                 if each.first <= number < each.first + (1 << (family.bits - each.length))
             )
-            places[address] = Place(row.country or NOWHERE, row.registry, format_prefix(prefix, family))
+            what = None if row.country else purpose(number, family)
+            places[address] = Place(row.country or NOWHERE, row.registry, format_prefix(prefix, family), what)
     return places
 
 

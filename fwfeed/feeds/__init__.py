@@ -10,10 +10,10 @@ from datetime import timedelta
 from enum import StrEnum
 
 from fwfeed.feeds import cloud, geofeed, plain
-from fwfeed.feeds.special import SPECIAL_PURPOSE, special_purpose
+from fwfeed.feeds.special import SPECIAL_PURPOSE, Purpose, purpose, special_purpose
 from fwfeed.model import Listing
 
-__all__ = ["SPECIAL_PURPOSE", "Feed", "Format", "parse", "special_purpose"]
+__all__ = ["SPECIAL_PURPOSE", "Feed", "Format", "Purpose", "parse", "purpose", "special_purpose"]
 
 
 class Format(StrEnum):

@@ -16,7 +16,7 @@ from typing import Any
 from fwfeed.candidate import sources_to_json
 from fwfeed.errors import printable
 from fwfeed.model import Generation
-from fwfeed.report.words import address_text, doer_text, service
+from fwfeed.report.words import address_text, doer_text, service, where_text
 from fwfeed.tally import Tally
 from fwfeed.times import utc_text
 from fwfeed.traffic import Destination, Doer, Place, Traffic
@@ -109,7 +109,8 @@ def _doer(doer: Doer) -> tuple[object, ...]:
 
 
 def _timeline(tallies: Iterable[Tally], places: Mapping[str, Place]) -> bytes:
-    head = ("hour_utc", "first_utc", "last_utc", "connections", "direction", "protocol", "address", "port", "country")
+    whom = ("direction", "protocol", "address", "port", "country", "purpose")
+    head = ("hour_utc", "first_utc", "last_utc", "connections", *whom)
     rows = (
         (
             utc_text(each.hour),
@@ -120,7 +121,7 @@ def _timeline(tallies: Iterable[Tally], places: Mapping[str, Place]) -> bytes:
             each.protocol,
             address_text(each.foreign),
             "" if each.port is None else each.port,
-            places.get(each.foreign, Place()).country,
+            *_where(places.get(each.foreign, Place())),
             *_doer(Doer(each.program, each.origin)),
             each.command,
         )
@@ -129,8 +130,13 @@ def _timeline(tallies: Iterable[Tally], places: Mapping[str, Place]) -> bytes:
     return table((*head, *_DOER, "command"), rows)
 
 
+def _where(place: Place) -> tuple[str, str]:
+    return place.country, place.purpose or ""
+
+
 def _destinations(destinations: Iterable[Destination]) -> bytes:
-    head = ("address", "name", "port", "protocol", "service", "direction", "country", "registry", "delegated")
+    whose = ("country", "registry", "delegated", "purpose")
+    head = ("address", "name", "port", "protocol", "service", "direction", *whose)
     rows = (
         (
             address_text(each.endpoint.foreign),
@@ -142,6 +148,7 @@ def _destinations(destinations: Iterable[Destination]) -> bytes:
             each.place.country,
             each.place.registry,
             each.place.prefix,
+            each.place.purpose or "",
             each.seen.count,
             utc_text(each.seen.first),
             utc_text(each.seen.last),
@@ -169,7 +176,7 @@ def _programs(traffic: Traffic, basis: Basis) -> bytes:
                 each.suspects,
                 each.seen.count,
                 each.addresses,
-                " ".join(code for code, _count in each.countries),
+                " ".join(where_text(where).replace(" ", "-") for where, _count in each.countries),
                 utc_text(each.seen.first),
                 utc_text(each.seen.last),
                 "yes" if each.seen.new else "",

@@ -22,6 +22,7 @@ from fwfeed.report.words import (
     share,
     table,
     user_text,
+    where_text,
     window_text,
 )
 from fwfeed.times import local_text, utc_text
@@ -103,7 +104,7 @@ def _cut_row(cut: Cut) -> tuple[str, ...]:
     )
     spare = cut.spare and f'"{cut.spare}"'
     delegated = spare and cut.place.prefix and f'"{cut.place.prefix}"'
-    return (f"{cut.count:,}", cut.foreign, cut.place.country, ports, spare, delegated)
+    return (f"{cut.count:,}", cut.foreign, where_text(cut.place.where), ports, spare, delegated)
 
 
 def preview_json(preview: Preview) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Whoever sends traffic chooses names and arguments: no text of theirs reaches a t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from typing import Any
@@ -27,6 +28,7 @@ from fwfeed.report.words import (
     share,
     table,
     user_text,
+    where_text,
     window_text,
 )
 from fwfeed.times import length_text, local_text, utc_text
@@ -90,10 +92,12 @@ def traffic_lines(traffic: Traffic, zone: tzinfo, top: int = TOP) -> Iterator[st
 
 def _country_lines(countries: Sequence[Country], whole: int) -> Iterator[str]:
     most = countries[0].count
+    wide = max(3, *(len(where_text(each.where)) + 1 for each in countries))
     for each in countries:
         bar = "#" * max(1, round(_BAR * each.count / most))
         addresses = numbered(each.addresses, "address", "addresses")
-        yield f"  {printable(each.code):<3}{each.count:>11,} {share(each.count, whole):>6}  {bar:<{_BAR}}  {addresses}"
+        where = printable(where_text(each.where))
+        yield f"  {where:<{wide}}{each.count:>11,} {share(each.count, whole):>6}  {bar:<{_BAR}}  {addresses}"
 
 
 _DESTINATION_HEAD = ("COUNT", "ADDRESS", "COUNTRY", "PORT", "FIRST", "LAST", "BY")
@@ -107,7 +111,7 @@ def _destination_row(each: Destination, at: At) -> tuple[str, ...]:
     return (
         f"{each.seen.count:,}",
         f"{address_text(each.endpoint.foreign)}{name}{new}",
-        f"{each.place.country} {each.place.registry}".strip(),
+        f"{where_text(each.place.where)} {each.place.registry}".strip(),
         f"{port_text(each.endpoint)}{forwarded}",
         at(each.seen.first),
         at(each.seen.last),
@@ -123,7 +127,7 @@ def _activity_lines(each: Activity, at: At) -> Iterator[str]:
         f"unit {program.unit}" if program.unit else "",
         f"user {user_text(each.doer)}" if user_text(each.doer) else "",
         f"package {program.package}" if program.package else "",
-        "" if program.known in {Known.SOCKET, Known.NAMESPACE} else f"known by: {program.known}",
+        "" if program.known in {Known.SOCKET, Known.NAMESPACE, Known.NOT} else f"known by: {program.known}",
     ]
     if any(facts):
         yield printable(f"      {', '.join(filter(None, facts))}")
@@ -139,7 +143,7 @@ def _unattributed(unknown: Activity | None, left: int) -> str:
 
 
 def _targets_line(each: Activity, at: At) -> str:
-    countries = ", ".join(code for code, _count in each.countries[:6])
+    countries = ", ".join(where_text(where) for where, _count in each.countries[:6])
     targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:3])
     others = f" and {len(each.endpoints) - 3} more" if len(each.endpoints) > 3 else ""
     return printable(f"      to {targets}{others} ({countries}), {at(each.seen.first)} to {at(each.seen.last)}")
@@ -159,7 +163,13 @@ def traffic_json(traffic: Traffic) -> dict[str, Any]:
         "new_destinations": traffic.news,
         "everything_is_new": traffic.news is None,
         "countries": [
-            {"country": each.code, "count": each.count, "addresses": each.addresses} for each in traffic.countries
+            {
+                "country": each.where.country,
+                "purpose": each.where.purpose,
+                "count": each.count,
+                "addresses": each.addresses,
+            }
+            for each in traffic.countries
         ],
         "destinations": [_destination_json(each) for each in traffic.destinations],
         "came_in_from": [_destination_json(each) for each in traffic.visitors],
@@ -204,9 +214,16 @@ def _sent_json(each: Activity) -> dict[str, Any]:
     return {
         **_seen_json(each.seen),
         "addresses": each.addresses,
-        "countries": dict(each.countries),
+        "countries": _by_country(each),
         "to": [{**_endpoint_json(endpoint), "count": count} for endpoint, count in each.endpoints],
     }
+
+
+def _by_country(each: Activity) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for where, count in each.countries:
+        counts[where.country] += count
+    return dict(counts)
 
 
 def _endpoint_json(endpoint: Endpoint) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from fwfeed.errors import printable
 from fwfeed.flow import Known
 from fwfeed.times import abbreviation, minute_text, span_text
-from fwfeed.traffic import Doer, Endpoint, Place
+from fwfeed.traffic import Doer, Endpoint, Place, Where
 
 TOP = 20
 """How many rows of a table are shown as text."""
@@ -18,6 +18,8 @@ _WIDTH = 44
 
 At = Callable[[datetime], str]
 """What writes a moment."""
+
+OFTEN_MINING = "often mining"
 
 SERVICES = {
     ("TCP", 22): "ssh",
@@ -33,7 +35,7 @@ SERVICES = {
     ("TCP", 853): "dns over tls",
     ("TCP", 993): "imaps",
     ("TCP", 3306): "mysql",
-    ("TCP", 3333): "often mining",
+    ("TCP", 3333): OFTEN_MINING,
     ("TCP", 5432): "postgresql",
     ("TCP", 6379): "redis",
     ("TCP", 6667): "irc",
@@ -89,6 +91,11 @@ def user_text(doer: Doer) -> str:
     return program.user or ("" if program.uid is None else str(program.uid))
 
 
+def where_text(where: Where) -> str:
+    """Write a country, by its code, or what an address is for that no country has."""
+    return where.purpose or where.country
+
+
 def address_text(foreign: str) -> str:
     """Write an address, or what stands for those there was no room for."""
     return foreign or "(others)"
@@ -126,7 +133,12 @@ def doer_json(doer: Doer) -> dict[str, Any]:
 
 def place_json(place: Place) -> dict[str, Any]:
     """Return whose an address is for JSON."""
-    return {"country": place.country, "registry": place.registry, "delegated": place.prefix}
+    return {
+        "country": place.country,
+        "registry": place.registry,
+        "delegated": place.prefix,
+        "purpose": place.purpose,
+    }
 
 
 def more(number: int) -> Iterator[str]:

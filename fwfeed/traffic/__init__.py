@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from fwfeed.feeds import Purpose
 from fwfeed.flow import Direction, Known
 from fwfeed.model import Source
 from fwfeed.tally import NOBODY, Program, Tally
@@ -40,12 +41,28 @@ class Window(NamedTuple):
         return self.begins is not None and self.begins >= self.yesterday
 
 
+class Where(NamedTuple):
+    """The country of an address or NOWHERE, and what it is for where no country has it."""
+
+    country: str
+    purpose: Purpose | None
+
+
 class Place(NamedTuple):
-    """Whose an address is: a country or NOWHERE, a registry, and the smallest prefix of its delegation around it."""
+    """Whose an address is: a country or NOWHERE, a registry, and the smallest prefix of its delegation around it.
+
+    `purpose` is what a special-purpose address is for that no country has.
+    """
 
     country: str = NOWHERE
     registry: str = ""
     prefix: str = ""
+    purpose: Purpose | None = None
+
+    @property
+    def where(self) -> Where:
+        """What its traffic is counted under."""
+        return Where(self.country, self.purpose)
 
 
 class Endpoint(NamedTuple):
@@ -165,16 +182,16 @@ class Activity:
     command: str
     suspects: str
     addresses: int
-    countries: tuple[tuple[str, int], ...]
+    countries: tuple[tuple[Where, int], ...]
     endpoints: tuple[tuple[Endpoint, int], ...]
     seen: Seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Country:
-    """What went to one country."""
+    """What went to one country, or to addresses of one purpose."""
 
-    code: str
+    where: Where
     count: int
     addresses: int
 
@@ -232,7 +249,7 @@ class Traffic:
     @property
     def known_countries(self) -> int:
         """How many countries connections went to, as far as they are known."""
-        return sum(each.code not in NO_COUNTRIES for each in self.countries)
+        return sum(each.where.country not in NO_COUNTRIES for each in self.countries)
 
     @property
     def news(self) -> int | None:

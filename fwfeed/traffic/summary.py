@@ -22,6 +22,7 @@ from fwfeed.traffic import (
     Place,
     Seen,
     Traffic,
+    Where,
     Window,
 )
 
@@ -90,9 +91,9 @@ def _destination(endpoint: Endpoint, parts: Sequence[tuple[Doer, Mass]], lore: L
 
 def _activity(doer: Doer, parts: Sequence[tuple[Endpoint, Mass]], lore: Lore, window: Window) -> Activity:
     ordered = sorted(parts, key=lambda part: -part[1].count)
-    countries: Counter[str] = Counter()
+    countries: Counter[Where] = Counter()
     for endpoint, mass in parts:
-        countries[lore.places.get(endpoint.foreign, Place()).country] += mass.count
+        countries[lore.places.get(endpoint.foreign, Place()).where] += mass.count
     latest = max((mass for _endpoint, mass in parts), key=lambda mass: (bool(mass.command), mass.last))
     identity = (doer.program.executable, doer.program.unit)
     return Activity(
@@ -118,13 +119,13 @@ def _seen(parts: Sequence[tuple[object, Mass]], window: Window, *, known: bool) 
 
 
 def _countries(destinations: Sequence[Destination]) -> tuple[Country, ...]:
-    counts: Counter[str] = Counter()
-    addresses: dict[str, set[str]] = {}
+    counts: Counter[Where] = Counter()
+    addresses: dict[Where, set[str]] = {}
     for each in destinations:
-        counts[each.place.country] += each.seen.count
-        addresses.setdefault(each.place.country, set()).update({each.endpoint.foreign} - {""})
+        counts[each.place.where] += each.seen.count
+        addresses.setdefault(each.place.where, set()).update({each.endpoint.foreign} - {""})
     return tuple(
-        Country(code=code, count=count, addresses=len(addresses[code])) for code, count in counts.most_common()
+        Country(where=where, count=count, addresses=len(addresses[where])) for where, count in counts.most_common()
     )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fwfeed.flow import Direction
+from fwfeed.feeds import Purpose
+from fwfeed.flow import Direction, Known, Sender
 from fwfeed.report.page import page
-from fwfeed.traffic import Traffic
+from fwfeed.traffic import Place, Traffic
 from tests.browser.chromium import Tab, browsing, find
 from tests.skipping import leave_out
 from tests.unit.flows import NOW, sender, sent, week
@@ -175,6 +176,23 @@ def test_it_speaks_english_and_japanese(tab: Tab, usual: Traffic, tmp_path: Path
     assert "アドレス" in tab.run("document.querySelector('.find input').placeholder")
     show(tab, usual, tmp_path, language="ja")
     assert titles()[0] == "推移"
+
+
+def test_senders_and_special_purposes_speak_both_languages(tab: Tab, tmp_path: Path) -> None:
+    flows = [
+        sent(Sender(known=Known.USER, user="www"), uid=33),
+        sent(Sender(known=Known.NOT), uid=None, direction=Direction.FORWARDED, source="192.0.2.2"),
+        sent(Sender(known=Known.NOT), uid=None),
+    ]
+    shown = traffic(flows)
+    private = [replace(each, place=Place(purpose=Purpose.PRIVATE)) for each in shown.destinations]
+    shown = replace(shown, destinations=tuple(private))
+    words = {"en": ("user www", "from 192.0.2.2", "private"), "ja": ("ユーザー www", "192.0.2.2 から", "プライベート")}
+    for language, others in (("en", "ja"), ("ja", "en")):
+        show(tab, shown, tmp_path, language=language)
+        said = tab.run("document.querySelector('main').innerText")
+        assert [word for word in words[language] if word not in said] == []
+        assert [word for word in words[others] if word in said] == []
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwfeed.feeds import special_purpose
+from fwfeed.feeds import Purpose, purpose, special_purpose
 from fwfeed.prefixes import Family, count, find, format_address, merge, parse_address
 
 # Blocks and the addresses around them, whole: (block, is it in the group). From IANA's registries of 2025.
@@ -236,3 +236,55 @@ def test_what_can_carry_traffic_abroad_stays_out(address: str) -> None:
 )
 def test_what_never_leaves_the_site_is_in(address: str) -> None:
     assert holds(address)
+
+
+def called(text: str) -> Purpose | None:
+    family = Family.IPV6 if ":" in text else Family.IPV4
+    return purpose(parse_address(text, family), family)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "name"),
+    [
+        ("0.0.0.0 0.255.255.255", Purpose.THIS_NETWORK),
+        ("10.0.0.0 10.255.255.255 172.16.0.0 172.31.255.255 192.168.0.0 192.168.255.255", Purpose.PRIVATE),
+        ("100.64.0.0 100.127.255.255", Purpose.SHARED),
+        ("127.0.0.1 127.255.255.255 ::1", Purpose.LOOPBACK),
+        ("169.254.0.0 169.254.255.255 fe80:: febf:ffff::", Purpose.LINK_LOCAL),
+        ("192.0.0.0 192.0.0.255 2001:4:111:: 2001:1::4", Purpose.PROTOCOLS),
+        ("192.0.2.0 198.51.100.255 203.0.113.1 2001:db8:: 3fff:fff::", Purpose.DOCUMENTATION),
+        ("198.18.0.0 198.19.255.255 2001:2::1", Purpose.BENCHMARKING),
+        ("224.0.0.0 239.255.255.255 ff00:: ff02::1", Purpose.MULTICAST),
+        ("240.0.0.0 255.255.255.254", Purpose.RESERVED),
+        ("255.255.255.255", Purpose.BROADCAST),
+        ("::", Purpose.UNSPECIFIED),
+        ("::ffff:10.0.0.1", Purpose.IPV4_MAPPED),
+        ("64:ff9b::8.8.8.8 64:ff9b:1::", Purpose.TRANSLATION),
+        ("100::1", Purpose.DISCARD),
+        ("100:0:0:1::1", Purpose.DUMMY),
+        ("5f00::1", Purpose.SEGMENT_ROUTING),
+        ("fc00:: fdff:ffff::", Purpose.UNIQUE_LOCAL),
+        ("fec0::1", Purpose.SITE_LOCAL),
+        ("192.0.0.9 192.0.0.10 2001:1::1 2001:1::2 2001:1::3", Purpose.ANYCAST),
+        ("2001::1", Purpose.TEREDO),
+        ("192.88.99.1 2002::1", Purpose.SIX_TO_FOUR),
+        ("192.52.193.1 2001:3::1", Purpose.AMT),
+        ("192.31.196.1 192.175.48.1 2001:4:112::1 2620:4f:8000::1", Purpose.AS112),
+        ("2001:10::1 2001:20::1", Purpose.ORCHID),
+        ("2001:30::1", Purpose.DRONES),
+        ("1.1.1.1 9.255.255.255 11.0.0.0 100.128.0.0 172.32.0.0 223.255.255.255 2001:200::1 2a00::1 2001:db9::", None),
+    ],
+)
+def test_each_block_has_its_name(addresses: str, name: Purpose | None) -> None:
+    assert {text: called(text) for text in addresses.split()} == dict.fromkeys(addresses.split(), name)
+
+
+@given(st.sampled_from(list(Family)), st.data())
+def test_all_that_is_never_foreign_has_a_name(family: Family, data: st.DataObject) -> None:
+    first, last = data.draw(st.sampled_from(special_purpose(family)))
+    assert purpose(data.draw(st.integers(first, last)), family) is not None
+
+
+@pytest.mark.parametrize(("block", "_inside"), BLOCKS)
+def test_every_block_of_ianas_registries_has_a_name(block: str, _inside: bool) -> None:  # noqa: FBT001
+    assert called(str(ip_network(block)[0])) is not None

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 from collections import Counter
@@ -136,8 +137,8 @@ def test_what_nobody_is_known_to_have_sent_is_no_program() -> None:
     table = made[made.index('id="programs"') : made.index('id="destinations"')]
     assert "<tr>" in table
     assert "not known" not in table.partition("</table>")[0]
-    assert '<span lang="en">4 connections (40.0%) are in no row: nothing tells who sent them.</span>' in table
-    assert '<span lang="ja">4 件 (40.0%) は送信元が分からないため、この表にありません。</span>' in table
+    assert '<span lang="en">Not attributed: 4 connections (40.0%): nothing tells who sent them.</span>' in table
+    assert '<span lang="ja">送信元不明: 4 件 (40.0%)。送信元が分からない接続は、この表にありません。</span>' in table
     packed = pack(shown, flows)
     assert len(packed["programs.csv"].splitlines()) == 3
     assert "of 5 of them, and nothing tells who sent 4; 0 events" in packed["README.txt"].decode()
@@ -229,10 +230,67 @@ def test_whoever_watched_knows_what_was_lost(tmp_path: Path) -> None:
         assert (value["lost"], value["lost_is_all"]) == (0, True)
 
 
+SPECIAL = {
+    "10.1.2.3": ("private", "プライベート"),
+    "100.64.0.1": ("shared (CGN)", "共有 (CGN)"),
+    "127.0.0.53": ("loopback", "ループバック"),
+    "169.254.169.254": ("link-local", "リンクローカル"),
+    "192.0.2.7": ("documentation", "文書・例示用"),
+    "224.0.0.251": ("multicast", "マルチキャスト"),
+    "255.255.255.255": ("broadcast", "ブロードキャスト"),
+    "2002:c000:204::1": ("6to4", "6to4"),
+    "fd00::1": ("unique-local", "ユニークローカル"),
+    "fe80::1": ("link-local", "リンクローカル"),
+    "ff02::fb": ("multicast", "マルチキャスト"),
+}
+
+
+@pytest.mark.parametrize("fetched", [True, False])
+def test_an_address_for_a_special_purpose_is_called_what_it_is(tmp_path: Path, fetched: bool) -> None:  # noqa: FBT001
+    made = world(tmp_path)
+    assert not fetched or made.run("fetch").code == 0
+    now = datetime.now(UTC) - timedelta(hours=2)
+    coming = sent(at=now, direction=Direction.IN, source="192.168.9.9", destination_port=22)
+    with Ledger.open(path(made.state)) as ledger:
+        record(ledger, [coming, *[sent(at=now, destination=each) for each in (*SPECIAL, "203.0.113.9", "8.8.8.8")]])
+    text = made.run("report").out
+    for address, (english, _japanese) in SPECIAL.items():
+        assert re.search(rf"  {re.escape(address)} +{re.escape(english)}  +443/tcp ", text), address
+    assert re.search(r"  192.168.9.9 +private  +22/tcp ", text)
+    assert re.search(r"  8.8.8.8 +\?\?  +443/tcp ", text)
+    # what a registry has delegated is its country's; without its files the block is documentation
+    assert re.search(rf"  203.0.113.9 +{'DE ripencc' if fetched else 'documentation'}  +443/tcp ", text)
+    assert re.search(r"\n  multicast +2 ", text)
+    assert f" in {'1 country' if fetched else '0 countries'}, " in text
+    value = made.run("report", "--json").value
+    assert {each["address"]: each["purpose"] for each in value["destinations"]} == {
+        **{address: english for address, (english, _japanese) in SPECIAL.items()},
+        "203.0.113.9": None if fetched else "documentation",
+        "8.8.8.8": None,
+    }
+    assert {each["country"] for each in value["countries"] if each["purpose"]} == {"??"}
+    assert sum(each["count"] for each in value["countries"]) == len(SPECIAL) + 2
+    assert sum(value["programs"][0]["countries"].values()) == len(SPECIAL) + 2
+    assert made.run("report", "--html", tmp_path / "page.html", "--evidence", tmp_path / "case").code == 0
+    page = (tmp_path / "page.html").read_text()
+    cells = dict(re.findall(r'<span class="address">([^<]*)</span>.*?</td><td data-k="[^"]*"><div>(.*?)</div>', page))
+    for address, (english, japanese) in SPECIAL.items():
+        assert cells[address] == f'<span lang="en">{english}</span><span lang="ja">{japanese}</span>', address
+    assert "プライベート" in cells["192.168.9.9"]
+    assert 'data-ja="不明"' in cells["8.8.8.8"]
+    table = csv.DictReader(io.StringIO((tmp_path / "case/destinations.csv").read_text()))
+    assert {row["address"]: row["purpose"] for row in table}["fd00::1"] == "unique-local"
+    table = csv.DictReader(io.StringIO((tmp_path / "case/timeline.csv").read_text()))
+    assert {row["address"]: row["purpose"] for row in table}["192.168.9.9"] == "private"
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "case/programs.csv").read_text()))
+    assert {"multicast", "shared-(CGN)", "??"} <= set(row["countries"].split(" "))
+    assert "  private  " in made.run("preview").out
+
+
 def test_what_nobody_knows_the_country_of_is_in_none_and_a_sum_is_no_address() -> None:
     flows = [sent(destination="203.0.113.3"), sent(destination=""), sent(destination="203.0.113.4")]
     shown = traffic(flows)
-    assert {each.code: each.addresses for each in shown.countries} == {"US": 1, "??": 1}
+    assert {each.where.country: each.addresses for each in shown.countries} == {"US": 1, "??": 1}
     assert "3 left to 2 addresses in 1 country" in lines(shown)
     assert shown.activities[0].addresses == 2
 

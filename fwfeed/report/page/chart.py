@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from fwfeed.report.page.markup import Clock, both, country, hint, text
+from fwfeed.report.page.markup import Clock, both, country, hint, purpose, text
 from fwfeed.report.words import numbered, share
 from fwfeed.times import local_text
 from fwfeed.traffic import Hour, Traffic
@@ -157,9 +157,12 @@ def country_bars(traffic: Traffic) -> Iterator[str]:
     for each in traffic.countries[:_COUNTRIES]:
         width = f"{max(0.5, 100 * each.count / most):.2f}%"
         bar = f'<svg class="bar" aria-hidden="true"><rect width="{width}" height="9"/></svg>'
+        code = each.where.country
+        name = f'<span class="code">{text(code)}</span>{country(code)}'
+        if each.where.purpose is not None:
+            name = f'<span class="code"></span><span class="country">{purpose(each.where.purpose)}</span>'
         yield (
-            f'<li><span class="code">{text(each.code)}</span>{country(each.code)}{bar}'
-            f'<b>{each.count:,}</b><span class="share">{share(each.count, traffic.left)}</span></li>\n'
+            f'<li>{name}{bar}<b>{each.count:,}</b><span class="share">{share(each.count, traffic.left)}</span></li>\n'
         )
     yield "</ol>\n"
     rest = traffic.countries[_COUNTRIES:]

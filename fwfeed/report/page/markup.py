@@ -7,8 +7,34 @@ from datetime import datetime, tzinfo
 from html import escape
 
 from fwfeed.errors import printable
+from fwfeed.feeds import Purpose
 from fwfeed.tally import milliseconds
 from fwfeed.times import abbreviation, minute_text, offset_text, utc_text
+
+_PURPOSES = {
+    Purpose.THIS_NETWORK: "自ネットワーク",
+    Purpose.PRIVATE: "プライベート",
+    Purpose.SHARED: "共有 (CGN)",
+    Purpose.LOOPBACK: "ループバック",
+    Purpose.LINK_LOCAL: "リンクローカル",
+    Purpose.PROTOCOLS: "IETF プロトコル用",
+    Purpose.DOCUMENTATION: "文書・例示用",
+    Purpose.BENCHMARKING: "ベンチマーク用",
+    Purpose.MULTICAST: "マルチキャスト",
+    Purpose.RESERVED: "予約済み",
+    Purpose.BROADCAST: "ブロードキャスト",
+    Purpose.UNSPECIFIED: "未指定アドレス",
+    Purpose.IPV4_MAPPED: "IPv4 射影",
+    Purpose.TRANSLATION: "IPv4 変換用",
+    Purpose.DISCARD: "破棄専用",
+    Purpose.DUMMY: "ダミー",
+    Purpose.SEGMENT_ROUTING: "セグメントルーティング",
+    Purpose.UNIQUE_LOCAL: "ユニークローカル",
+    Purpose.SITE_LOCAL: "サイトローカル",
+    Purpose.ANYCAST: "エニーキャスト",
+    Purpose.DRONES: "ドローンのリモート ID",
+}
+"""In Japanese; the others are names of protocols."""
 
 _COUNTRIES = {"??": ("not known", "不明"), "AP": ("Asia-Pacific", "アジア太平洋"), "ZZ": ("not known", "不明")}
 
@@ -31,6 +57,11 @@ def both(english: str, japanese: str) -> str:
 def hint(english: str, japanese: str) -> str:
     """Return the attributes of what is named by a text nobody sees, in both languages."""
     return f"data-hint-en={pair(english)} data-hint-ja={pair(japanese)} aria-label={pair(english)}"
+
+
+def purpose(what: Purpose) -> str:
+    """Write what a special-purpose address is for."""
+    return both(text(what), text(_PURPOSES.get(what, what)))
 
 
 def country(code: str) -> str:

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fwfeed.flow import Direction, Known
-from fwfeed.report.page.markup import Clock, both, country, hint, number_cell, pair, text
-from fwfeed.report.words import address_text, doer_text, port_text, service, share, user_text
-from fwfeed.traffic import Activity, Destination, Doer, Traffic
+from fwfeed.report.page.markup import Clock, both, country, hint, number_cell, pair, purpose, text
+from fwfeed.report.words import (
+    OFTEN_MINING,
+    address_text,
+    doer_text,
+    numbered,
+    port_text,
+    service,
+    share,
+    user_text,
+    where_text,
+)
+from fwfeed.traffic import NOWHERE, Activity, Destination, Doer, Endpoint, Traffic, Where
 
 ROWS = 2_000
 """How many rows a table has at most: more would make a phone slow."""
@@ -38,16 +48,15 @@ def destinations(found: Sequence[Destination], clock: Clock, *, came_in: bool = 
         yield "<tr>"
         name = f"<small>{text(each.name)}</small>" if each.name else ""
         new = _NEW if each.seen.new else ""
-        address = both("(others)", "(その他)") if not each.endpoint.foreign else text(each.endpoint.foreign)
         yield f'<td class="lead" data-k={pair(address_text(each.endpoint.foreign))}>'
-        yield f'<span class="address">{address}</span>{new}{name}</td>'
+        yield f'<span class="address">{_address(each.endpoint)}</span>{new}{name}</td>'
         registry = (
             f"<small>{text(each.place.registry)} {text(each.place.prefix)}</small>" if each.place.registry else ""
         )
-        yield f"<td data-k={pair(each.place.country)}><div>{_country(each.place.country)}{registry}</div></td>"
+        yield f"<td data-k={pair(where_text(each.place.where))}><div>{_where(each.place.where)}{registry}</div></td>"
         usual = service(each.endpoint)
         forwarded = both("forwarded", "転送") if each.endpoint.direction is Direction.FORWARDED else ""
-        below = f"<small>{text(usual)} {forwarded}</small>" if usual or forwarded else ""
+        below = f"<small>{_usual(usual)} {forwarded}</small>" if usual or forwarded else ""
         yield f'<td data-k="{each.endpoint.port or 0}">'
         yield f"<div>{text(port_text(each.endpoint))}{below}</div></td>"
         yield f"<td><div>{_senders(each)}</div></td>"
@@ -79,19 +88,20 @@ def activities(traffic: Traffic, clock: Clock) -> Iterator[str]:
         program = each.doer.program
         yield f'<tr><td class="lead" data-k={pair(doer_text(each.doer))}><span class="file">{_file(each.doer)}</span>'
         yield _marks(each)
-        facts = [program.package, f"container {program.container}" if program.container and program.executable else ""]
+        facts = [text(program.package), _container(each.doer) if program.executable else ""]
         if any(facts):
-            yield f"<small>{text(', '.join(filter(None, facts)))}</small>"
+            yield f"<small>{', '.join(filter(None, facts))}</small>"
         if each.command and each.command != program.executable:
             yield f'<small class="command">{text(each.command[:300])}</small>'
         if each.suspects:
             yield f"<small>{both('could have been:', '候補:')} {text(each.suspects[:300])}</small>"
         yield f"</td><td>{_filled(program.unit)}</td><td>{_filled(user_text(each.doer))}</td><td><div>"
-        countries = ", ".join(code for code, _count in each.countries[:5]) + (" …" if len(each.countries) > 5 else "")
-        targets = ", ".join(f"{address_text(to.foreign)} {port_text(to)}" for to, _count in each.endpoints[:1])
+        countries = ", ".join(_in_short(where) for where, _count in each.countries[:5])
+        countries += " …" if len(each.countries) > 5 else ""
+        targets = ", ".join(f"{_address(to)} {text(port_text(to))}" for to, _count in each.endpoints[:1])
         others = len(each.endpoints) - 1
         more = f" {_others(others)}" if others > 0 else ""
-        yield f"{text(countries)}<small>{text(targets)}{more}</small></div></td>"
+        yield f"{countries}<small>{targets}{more}</small></div></td>"
         yield number_cell(each.addresses) + number_cell(each.seen.count)
         yield clock.cell(each.seen.first) + clock.cell(each.seen.last)
         yield "</tr>\n"
@@ -129,16 +139,24 @@ def _end(columns: int, number: int, note: str = "") -> str:
 
 
 def _unattributed(unknown: Activity, left: int) -> str:
-    count, part = f"{unknown.seen.count:,}", share(unknown.seen.count, left)
+    count, part = unknown.seen.count, share(unknown.seen.count, left)
     words = both(
-        f"{count} connections ({part}) are in no row: nothing tells who sent them.",
-        f"{count} 件 ({part}) は送信元が分からないため、この表にありません。",
+        f"Not attributed: {numbered(count, 'connection', 'connections')} ({part}): nothing tells who sent them.",
+        f"送信元不明: {count:,} 件 ({part})。送信元が分からない接続は、この表にありません。",
     )
     return f'<p class="more">{words}</p>'
 
 
-def _country(code: str) -> str:
-    return country(code) if code == "??" else f"{text(code)} {country(code)}"
+def _where(where: Where) -> str:
+    if where.purpose is not None:
+        return purpose(where.purpose)
+    return country(where.country) if where.country == NOWHERE else f"{text(where.country)} {country(where.country)}"
+
+
+def _in_short(where: Where) -> str:
+    if where.purpose is not None:
+        return purpose(where.purpose)
+    return country(where.country) if where.country == NOWHERE else text(where.country)
 
 
 def _senders(each: Destination) -> str:
@@ -157,14 +175,35 @@ def _others(number: int) -> str:
 
 
 def _file(doer: Doer) -> str:
-    """Write who sent something, what the file is called in bold."""
-    if doer.program.known is Known.SUSPECTS:
+    """Write who sent something, by the file, its name in bold, or else by the best there is."""
+    program = doer.program
+    if program.known is Known.SUSPECTS:
         return both("a raw socket", "raw ソケット")
-    if not doer.program.executable:
-        said = doer_text(doer)
-        return both("not known", "不明") if said == "not known" else text(said)
-    folder, slash, name = doer.program.executable.rpartition("/")
-    return f"{text(folder + slash)}<b>{text(name)}</b>"
+    if program.executable:
+        folder, slash, name = program.executable.rpartition("/")
+        return f"{text(folder + slash)}<b>{text(name)}</b>"
+    if program.container:
+        return _container(doer)
+    if doer.origin:
+        return both(f"from {text(doer.origin)}", f"{text(doer.origin)} から")
+    if program.unit:
+        return both(f"unit {text(program.unit)}", f"ユニット {text(program.unit)}")
+    if user := text(user_text(doer)):
+        return both(f"user {user}", f"ユーザー {user}")
+    return both("not known", "不明")
+
+
+def _container(doer: Doer) -> str:
+    name = text(doer.program.container)
+    return both(f"container {name}", f"コンテナー {name}") if name else ""
+
+
+def _address(endpoint: Endpoint) -> str:
+    return text(endpoint.foreign) if endpoint.foreign else both("(others)", "(その他)")
+
+
+def _usual(name: str) -> str:
+    return both(name, "マイニングに多い") if name == OFTEN_MINING else text(name)
 
 
 def _marks(each: Activity) -> str:
