@@ -52,8 +52,8 @@ def watch(session: Session) -> int:
     else:
         show = partial(_line, session.zone)
     listening = Listening(session.config, show)
-    # without end, or where others read it, nobody waits for words
-    wordy = not session.arguments.quiet and not is_journal(sys.stderr)
+    # in a journal systemd tells that it runs and how it ended
+    told = not session.arguments.quiet and not is_journal(sys.stderr)
     group = session.config.watch.group
     if group is None:
         raise ConfigError(['watch.group is "off": the policies hand over nothing to watch'], _ON)
@@ -62,7 +62,7 @@ def watch(session: Session) -> int:
         with handed_over(lambda _signal: _wake(writing)), _recording(session) as ledger:
 
             def begin() -> None:
-                if wordy:
+                if told:
                     hidden = table is not None and sys.stderr.isatty()
                     listening.start(None if hidden else session.note)
                 if ledger is not None:
@@ -84,7 +84,7 @@ def watch(session: Session) -> int:
         os.close(writing)
         if table is not None:
             table.end()
-    if wordy:
+    if told:
         session.note(listening.told(summary))
     return ExitCode.DONE
 

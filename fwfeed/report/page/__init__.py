@@ -164,7 +164,7 @@ def _foot(traffic: Traffic, version: str, clock: Clock) -> Iterator[str]:
         yield " " + both(f"The set was compiled at {compiled} from:", f"集合は {compiled} に次から作成されました:")
     yield "</p>\n<table><tbody>\n"
     for source in traffic.sources:
-        serial = "" if source.serial is None else f"serial {source.serial}"
+        serial = "" if source.serial is None else both(f"serial {source.serial}", f"シリアル {source.serial}")
         until = both(f"to {source.end_date}", f"{source.end_date} まで")
         yield f"<tr><td>{text(source.name)}</td><td>{serial}</td><td>{until}</td>"
         yield f'<td class="sum">sha256 {text(source.sha256)}</td></tr>\n'
