@@ -150,7 +150,7 @@ class Place:
         assert ended.code == code, ended.err
         self.assert_unmoved(before)
         if code == 3:
-            status = self.run("status")
+            status = self.run("status", "-v")
             assert status.code == 0
             assert "REFUSED at the last refresh, since " in status.out
             assert told in status.out

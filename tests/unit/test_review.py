@@ -161,14 +161,15 @@ def test_status_shows_what_is_held_and_why_and_the_ways_on(holding: World) -> No
     shown = holding.run("status")
     assert shown.code == 0
     lines = shown.out.splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("held: a candidate compiled "))
-    assert lines[first].endswith("; what is live stays")
+    first = next(number for number, line in enumerate(lines) if line.startswith("  WARNING: held by a gate since "))
     assert lines[first + 1 : first + 4] == [
-        f"HELD by gate max_shrink: {OF_SET}",
-        f"HELD by gate max_shrink: {OF_PART}",
-        "  see it: fwfeed diff; let it through: fwfeed approve",
+        f"    {OF_SET}",
+        f"    {OF_PART}",
+        "    way out: see the change: fwfeed diff; if it is right: fwfeed approve",
     ]
-    assert lines[0] == "set JP (IPv4):     41 prefixes,           2,624 addresses", "what is live comes first"
+    assert "set JP (IPv4):     41 prefixes,           2,624 addresses" in holding.run("status", "-v").out, (
+        "what is live"
+    )
     value = holding.run("status", "--json").value
     assert value["candidate"]["addresses"]["4"] == 2624
     assert [verdict["gate"] for verdict in value["held"]["verdicts"]] == ["max_shrink", "max_shrink"]
