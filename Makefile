@@ -72,11 +72,11 @@ rpm srpm:
 repo: rpm
 	rpm/repository "$(PACKAGES)" "$(REPOSITORY)" "$(BASEURL)" "$(KEY)"
 
-$(READY): setup.cfg pyproject.toml tests/setup
+$(READY): setup.cfg setup.py pyproject.toml tests/setup
 	tests/setup venv "$(PYTHON)" .venv
 	touch $@
 
-$(FUZZ)/.ready: setup.cfg pyproject.toml tests/setup
+$(FUZZ)/.ready: setup.cfg setup.py pyproject.toml tests/setup
 	mkdir -p $(@D)
 	tests/setup venv "$(PYTHON)" $(FUZZ) fuzz
 	touch $@
