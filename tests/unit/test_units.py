@@ -138,7 +138,7 @@ def test_status_and_metrics_have_it(systemd: Path, tmp_path: Path) -> None:
     said = made.run("status", "--json").value
     assert said["units"]["fwfeed-apply.service"] == {"exit_code": 137, "ended": "2026-11-22T03:40:55+00:00"}
     assert said["timer_next"] == "2026-11-24T03:47:09+00:00"
-    assert "fwfeed-refresh.service: ended " in made.run("status").out
+    assert "fwfeed-refresh.service: ended " in made.run("status", "-v").out
     assert 'fwfeed_unit_exit_code{unit="fwfeed-apply.service"} 137\n' in made.run("metrics").out
     assert f"fwfeed_timer_next_timestamp_seconds {FIRES.timestamp():.0f}\n" in made.run("metrics").out
 
