@@ -241,7 +241,12 @@ def _arguments(command: argparse.ArgumentParser, common: set[str]) -> str:
             continue
         name = _metavar(action)
         if action.option_strings:
-            words.append(rf"[{_roff(action.option_strings[-1])}{f' {name}' if name else ''}]")
+            names = (
+                action.option_strings
+                if isinstance(action, argparse.BooleanOptionalAction)
+                else action.option_strings[-1:]
+            )
+            words.append(rf"[{_roff(' | '.join(names))}{f' {name}' if name else ''}]")
         else:
             words.append(f"[{name}]" if action.nargs == "?" else f"{name}..." if action.nargs == "+" else name)
     return " ".join(words)

@@ -80,7 +80,7 @@ def test_the_page_has_every_command_and_option(man: Path) -> None:
         text = said_of(name, page)
         assert (command.description or "?")[:20] in text
         for option in set(options(command)) - common:
-            assert re.search(rf"^ +{option}\b", text, flags=re.MULTILINE), (name, option)
+            assert re.search(rf"^ +(?:-[\w-]+, )*{option}\b", text, flags=re.MULTILINE), (name, option)
 
 
 def test_the_page_has_each_file_and_variable_and_the_codes_of_a_plugin(man: Path) -> None:
