@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 _SET_NAME_LENGTH = 32  # firewalld's own limit
+_AROUND_NAMES = r"[\"' ]"
 
 
 def parse(text: str, *, file: str) -> Config:
@@ -83,8 +84,9 @@ def parse(text: str, *, file: str) -> Config:
         paths=_read_paths(top.table("paths")),
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
+    known = not any(key.startswith(("set.countries", "feed[")) for key, _message in top.problems)
     for index, feed in enumerate(config.feeds):
-        if feed.format is Format.GEOFEED and not feed.countries and not top.problems:
+        if feed.format is Format.GEOFEED and not feed.countries and known:
             top.blame(f"feed[{index}].countries", "is missing, and set.countries has none to take in its place")
     longest = config.set.passing(Family.IPV6)
     if config.outbound.action.refuses and len(longest) > _SET_NAME_LENGTH:
@@ -108,13 +110,19 @@ def _read_set(table: Table, feeds: list[Feed]) -> SetConfig:
         return as_.term(text, names)
 
     result = SetConfig(
-        name=table.text("name", default.name, as_.set_name),
+        name=table.text("name", "", as_.set_name),
         countries=table.texts("countries", default.countries, as_.country),
         include=table.texts("include", default.include, term),
         exclude=table.texts("exclude", default.exclude, term),
     )
     if not result.countries and not result.include and len(table.problems) == problems:
         table.blame("countries", "names nobody, and include is empty: the set would be empty")
+    if not result.name and len(table.problems) == problems:
+        if len(result.countries) == 1:
+            result = replace(result, name=result.countries[0])
+        else:
+            whose = f"of several countries ({', '.join(result.countries)})" if result.countries else "of no country"
+            table.blame("name", f'is missing: a set {whose} needs a name of its own, as in name = "HOME"')
     if len(table.problems) == problems:
         for index, name in enumerate(names):
             if name and name not in (*result.include, *result.exclude):
@@ -248,8 +256,8 @@ def _read_paths(table: Table) -> PathsConfig:
 
 def _line_of(text: str, key: str) -> int:
     """Return the line of a key in TOML text as far as its lines tell; 0 for a key written in another way."""
-    *tables, name = re.sub(r"\[\d+\]$", "", key).split(".")
-    wanted, current = ".".join(tables), ""
+    plain = re.sub(r"\[\d+\]$", "", key)
+    wanted, current = plain.rpartition(".")[0], ""
     arrays: Counter[str] = Counter()
     table = 0  # for a key that should be there and is not
     for number, line in enumerate(text.split("\n"), 1):
@@ -261,6 +269,10 @@ def _line_of(text: str, key: str) -> int:
             if key in (current, header[2]):
                 return number
             table = number if current == wanted else table
-        elif current == wanted and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
-            return number
+        elif found := re.match(r"\s*([A-Za-z0-9_\"'. -]+?)\s*=", line):
+            written = f"{current}.{re.sub(_AROUND_NAMES, '', found[1])}".removeprefix(".")
+            if written == plain:
+                return number
+            if plain.startswith(f"{written}.") or (written.startswith(f"{wanted}.") and not table):
+                table = number  # a table on one line, or keys with dots
     return table

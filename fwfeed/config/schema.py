@@ -59,7 +59,10 @@ class Inbound(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetConfig:
-    """[set]: what the set is called and made of. `include` and `exclude` hold canonical CIDRs, groups and feeds."""
+    """[set]: what the set is called and made of. `include` and `exclude` hold canonical CIDRs, groups and feeds.
+
+    Where the configuration has no name, a set of one country has that country's code.
+    """
 
     name: str = "JP"
     countries: tuple[str, ...] = ("JP",)

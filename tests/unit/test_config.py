@@ -465,6 +465,59 @@ def test_a_mistake_is_named_with_its_key_and_line(text: str, expected: str) -> N
     assert problem_of(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("", "JP"),
+        ("[set]\nexclude = ['192.0.2.0/24']", "JP"),
+        ("[set]\ncountries = ['FR']", "FR"),
+        ("set = {countries = ['EU']}", "EU"),
+        ("[set]\ncountries = ['FR']\nname = 'JP'", "JP"),
+        ("[set]\ncountries = ['FR', 'DE']\nname = 'WEST'", "WEST"),
+    ],
+)
+def test_without_a_name_a_set_is_called_after_its_one_country(text: str, name: str) -> None:
+    chosen = parse(text, file="f").set
+    assert [chosen.ipset(family) for family in Family] == [name, f"{name}6"]
+
+
+OF_SEVERAL = 'set.name: is missing: a set of several countries (FR, DE) needs a name of its own, as in name = "HOME"'
+OF_NONE = 'set.name: is missing: a set of no country needs a name of its own, as in name = "HOME"'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\n[set]\n# of\ncountries = ['FR', 'DE']", [f"fwfeed.toml:2: {OF_SEVERAL}"]),
+        ("\nset = {countries = ['FR', 'DE']}", [f"fwfeed.toml:2: {OF_SEVERAL}"]),
+        ("\n\nset.countries = ['FR', 'DE']", [f"fwfeed.toml:3: {OF_SEVERAL}"]),
+        ("[set]\ncountries = []", [f"fwfeed.toml:1: {OF_NONE}"]),
+        (
+            "[set]\ncountries = []\ninclude = ['office']\n[[feed]]\nname = 'office'\nurl = 'file:///x'",
+            [f"fwfeed.toml:1: {OF_NONE}"],
+        ),
+        (
+            "[set]\ncountries = ['FR', 'de']",
+            ["fwfeed.toml:2: set.countries[1]: 'de' is not a country code; did you mean DE?"],
+        ),
+        (
+            "[set]\ncountries = ['FR', 'DE']\n[gates]\nmax_shrink = 1",
+            [f"fwfeed.toml:1: {OF_SEVERAL}", "fwfeed.toml:4: gates.max_shrink: must be text, not a number"],
+        ),
+    ],
+)
+def test_a_set_that_no_one_country_can_name_is_asked_for_its_name(text: str, expected: list[str]) -> None:
+    assert problems_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["sources.apnic.url = 'x'", "[sources]\napnic.url = 'x'", "[sources]\n'apnic' = {url = 'x'}"]
+)
+def test_a_key_in_another_spelling_of_toml_has_its_line(text: str) -> None:
+    line = text.count("\n") + 2
+    assert problem_of(f"\n{text}").startswith(f"fwfeed.toml:{line}: sources.apnic.url: 'x' is not a URL")
+
+
 def test_a_set_may_have_the_name_of_a_zone() -> None:
     assert parse("[inbound]\naction = 'restrict'\n[set]\nname = 'public'", file="f").set.name == "public"
 
@@ -554,7 +607,8 @@ def test_a_feed_is_named_in_include_or_exclude(key: str) -> None:
 
 
 def test_feeds_alone_are_a_set() -> None:
-    assert parse(FEED.replace("[set]", "[set]\ncountries = []"), file="f").set.include == ("office",)
+    text = FEED.replace("[set]", "[set]\nname = 'OFFICE'\ncountries = []")
+    assert parse(text, file="f").set == SetConfig(name="OFFICE", countries=(), include=("office",))
 
 
 @pytest.mark.parametrize("name", ["a", "a-1", "x" * 31])
@@ -575,7 +629,8 @@ NO_URL = "is not a URL of https://host/... or file:///path"
 def test_a_geofeed_that_names_no_countries_is_asked_for_those_of_the_set() -> None:
     geofeed = f"{FEED}format = 'geofeed'\n"
     assert feeds_of(geofeed)[0].countries == ("JP",)
-    assert feeds_of(geofeed.replace("[set]", "[set]\ncountries = ['KR', 'TW']"))[0].countries == ("KR", "TW")
+    east = geofeed.replace("[set]", "[set]\nname = 'EAST'\ncountries = ['KR', 'TW']")
+    assert feeds_of(east)[0].countries == ("KR", "TW")
     assert feeds_of(f"{geofeed}countries = ['DE']")[0].countries == ("DE",)
     assert feeds_of(FEED)[0].countries == ()
 
@@ -710,9 +765,9 @@ def test_a_list_without_a_date_has_no_age(kind: str) -> None:
 
 
 def test_a_geofeed_that_would_be_taken_whole_is_refused() -> None:
-    text = FEED.rstrip().replace("[set]", "[set]\ncountries = []") + "\nformat = 'geofeed'\n"
+    text = FEED.rstrip().replace("[set]", "[set]\nname = 'ISP'\ncountries = []") + "\nformat = 'geofeed'\n"
     assert problem_of(text) == (
-        "fwfeed.toml:5: feed[0].countries: is missing, and set.countries has none to take in its place"
+        "fwfeed.toml:6: feed[0].countries: is missing, and set.countries has none to take in its place"
     )
     assert feeds_of(text + "countries = ['JP']")[0].countries == ("JP",)
 

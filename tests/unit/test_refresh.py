@@ -267,7 +267,7 @@ NEWS = "DE|ipv4|198.19.0.0|64|20240101|allocated"  # as much growth as the gates
 def test_a_bad_file_is_told_and_the_accepted_one_serves_on_beside_the_new_ones_of_others(
     spoil: Spoil, said: str, made: World
 ) -> None:
-    made.configure(set_table='countries = ["JP", "DE"]\ninclude = []')
+    made.configure(set_table='name = "JP"\ncountries = ["JP", "DE"]\ninclude = []')
     fetched(made)
     news = delegated("ripencc", [*GERMANY, NEWS], serial=2)
     made.publish("ripencc", news)
@@ -305,7 +305,7 @@ def test_a_bad_file_is_as_bad_after_a_change_of_the_configuration(spoil: Spoil, 
     # the candidate is compiled anew then, out of the accepted file
     fetched(made)
     spoil(made)
-    made.configure(set_table='countries = ["JP", "DE"]\ninclude = []')
+    made.configure(set_table='name = "JP"\ncountries = ["JP", "DE"]\ninclude = []')
     before = snapshot(made.cache, folders=False)
     ended = made.run("fetch")
     assert ended.code == 3
@@ -337,7 +337,7 @@ def test_a_bad_first_file_of_a_registry_that_is_new_in_the_configuration_refuses
     fetched(made)
     made.publish("ripencc", delegated("ripencc", [*GERMANY, NEWS], serial=2))
     spoil(made)
-    made.configure(set_table='countries = ["DE", "JP"]\ninclude = []')
+    made.configure(set_table='name = "JP"\ncountries = ["DE", "JP"]\ninclude = []')
     before = kept(made)
     assert_refused(made.run("fetch"), said)
     assert kept(made) == before

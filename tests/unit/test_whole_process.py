@@ -71,7 +71,7 @@ def test_list_prints_what_iprange_and_ipaddress_say(
     tmp_path: Path,
 ) -> None:
     names = ", ".join(f'"{country}"' for country in countries)
-    config = demo_config(tmp_path, f"countries = [{names}]\ninclude = []")
+    config = demo_config(tmp_path, f'name = "ANY"\ncountries = [{names}]\ninclude = []')
     fwfeed(config, "fetch")
     ends = ipv4_ends(lines, countries)
     ipv4 = collapse_addresses(network for pair in ends for network in summarize_address_range(*pair))
