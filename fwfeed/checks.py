@@ -9,7 +9,7 @@ rendered files that are read here, not what they were meant to be.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -56,6 +56,19 @@ def check_files(rendered: Rendered, other_sets: Collection[str]) -> list[str]:
         elif path.startswith("zones/"):
             problems += (f"{path}: {problem}" for problem in _check_zone(tree))
         problems += (f"{path}: {problem}" for problem in _check_references(tree, families, other_sets))
+    return problems
+
+
+def check_others(others: Mapping[str, bytes], removed: Collection[str]) -> list[str]:
+    """Return where files of others name sets that are about to be removed; firewalld could not load them any more."""
+    problems: list[str] = []
+    for path, content in others.items():
+        try:
+            tree = ET.fromstring(content)  # noqa: S314 - what firewalld reads itself; only root writes there
+        except (ET.ParseError, ValueError, LookupError):
+            continue  # firewalld passes over it, and so its references are none
+        named = {(element.tag, element.get("ipset")) for element in tree.iter() if element.get("ipset") in removed}
+        problems += (f"{path}: <{tag}> names ipset {name!r}, which would be removed" for tag, name in sorted(named))
     return problems
 
 

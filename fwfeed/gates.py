@@ -13,8 +13,9 @@ from itertools import takewhile
 
 from fwfeed.compile import configured
 from fwfeed.config import GatesConfig
+from fwfeed.definition import Definition, changes
 from fwfeed.model import Candidate, Gate, OriginKey, Recipe, Source, Verdict
-from fwfeed.prefixes import Family, count, merge, subtract
+from fwfeed.prefixes import Family, Ranges, count, merge, subtract
 
 # All IPv4 addresses; of IPv6, the space from which registries delegate (2000::/3, RFC 4291, 2.4).
 _SPACE = {Family.IPV4: 1 << 32, Family.IPV6: 1 << 125}
@@ -56,6 +57,31 @@ def judge_applied(before: Mapping[Family, int] | None, after: Candidate, limits:
     return judge_size(after, limits) + (judge_moves(before, moving(after), limits) if before is not None else [])
 
 
+def judge_definition(
+    before: Definition, installed: Mapping[Family, Ranges], after: Definition, candidate: Candidate, limits: GatesConfig
+) -> list[Verdict]:
+    """Judge a set against the `installed` addresses of another definition: for when nobody is there to read of it.
+
+    Another name, or other countries, is another set. Of any other change it is the addresses that count, those that
+    would go and those that would come, beyond what either definition spells out itself.
+    """
+    what = f"the set changes: {changes(before, after)}"
+    if before.is_of_another_kind(after):
+        return [Verdict(Gate.SET_CHANGED, what)]
+    terms = _configured_terms(before.recipe) | _configured_terms(after.recipe)
+    shares = []
+    for family in Family:
+        spelled_out = merge(span for term in terms for span in configured(term, family))
+        old = subtract(merge(installed.get(family, ())), spelled_out)
+        new = subtract(merge(candidate.ranges(family)), spelled_out)
+        moves = (("go", subtract(old, new), limits.max_shrink), ("come", subtract(new, old), limits.max_growth))
+        for verb, moved, limit in moves:
+            if old and count(moved) > count(old) * limit:
+                share = f"IPv{family.value}: {_share(count(moved), count(old))} of the addresses would {verb}"
+                shares.append(f"{share}, allowed is {float(limit):.1%}")
+    return [Verdict(Gate.SET_CHANGED, "; ".join([what, *shares]))] if shares else []
+
+
 def judge_size(candidate: Candidate, limits: GatesConfig) -> list[Verdict]:
     """Judge a set by itself: whether there is anything in it, and not too much."""
     sizes = {family: count(candidate.ranges(family)) for family in Family}
@@ -84,8 +110,7 @@ def moving(candidate: Candidate) -> dict[Family, int]:
     That part never moves, and so would only hide how far the rest does: the special-purpose ranges alone are three
     times the addresses of Japan.
     """
-    recipe = candidate.recipe
-    terms = [term for term in recipe.include if term not in recipe.feed_names]
+    terms = _configured_terms(candidate.recipe)
     return {
         family: count(
             subtract(
@@ -126,6 +151,11 @@ def judge_order(source: Source, accepted: Source | None, now: datetime) -> Verdi
             Gate.FUTURE, f"{source.name}: the file is from the future: {told}; now it is {now:%Y-%m-%d} in UTC"
         )
     return None
+
+
+def _configured_terms(recipe: Recipe) -> frozenset[str]:
+    """Return what of an include is no feed, but spelled out in the configuration."""
+    return frozenset(recipe.include) - recipe.feed_names
 
 
 def _judge_move(what: str, old: int, new: int, family: Family, limits: GatesConfig) -> Iterator[Verdict]:

@@ -196,7 +196,7 @@ class Generation:
 
 
 class Gate(StrEnum):
-    """The gates, by the names their settings have."""
+    """The gates, by the names their settings have, where they have any."""
 
     EMPTY = "empty"
     MAX_SHRINK = "max_shrink"
@@ -205,6 +205,7 @@ class Gate(StrEnum):
     MAX_AGE = "max_age"
     BACKWARDS = "backwards"
     FUTURE = "future"
+    SET_CHANGED = "set_changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def status(config: Config, *, now: datetime) -> Status:
         except FwfeedError as error:
             unknown = error.message
     actions = _actions(generation, content)
-    ranges = {each.family: each.ranges for each in installed}
+    ranges, names = {each.family: each.ranges for each in installed}, {each.name for each in installed}
     runs, fires = units.ask()
     return Status(
         candidate=candidate,
@@ -104,7 +104,9 @@ def status(config: Config, *, now: datetime) -> Status:
         waits=waits,
         held_back="" if waits else generations.why_held_back(history),
         pending=candidate is not None
-        and any(merge(candidate.ranges(family)) != ranges.get(family) for family in Family),
+        and any(
+            merge(candidate.ranges(each)) != ranges.get(each) or config.set.ipset(each) not in names for each in Family
+        ),
         problems=problems,
         unknown=unknown,
         installed=installed,

@@ -10,11 +10,12 @@ from pathlib import Path
 from fwfeed import gates
 from fwfeed.compile import recipe
 from fwfeed.config import Config
+from fwfeed.definition import recipe_changes
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Delta, OriginKey, Review, Verdict
 from fwfeed.prefixes import Family, Ranges, cover, merge, subtract
 from fwfeed.proof import installed_ranges
-from fwfeed.store import candidates, delegations, files, generations
+from fwfeed.store import candidates, comparison, delegations, files, generations
 from fwfeed.store.cache import Cache
 from fwfeed.store.generations import Generations
 from fwfeed.store.lock import locked
@@ -41,7 +42,9 @@ def _review(config: Config, held: Candidate | None, candidate: Candidate) -> Rev
             verdicts=tuple(gates.judge(accepted, held, config.gates)),
         )
     store = Generations.below(state)
-    current = generations.current(store.all(Path(config.paths.firewalld)))
+    history = store.all(Path(config.paths.firewalld))
+    current = generations.current(history)
+    compared = comparison.compare(config, candidate, history)
     try:
         installed = installed_ranges(store.content(current)) if current else {}
     except ValueError as error:
@@ -51,7 +54,7 @@ def _review(config: Config, held: Candidate | None, candidate: Candidate) -> Rev
         after=_called("accepted", candidate),
         deltas=_deltas(installed, _ranges(candidate)),
         parts={},
-        verdicts=_apply_verdicts(config, candidate),
+        verdicts=compared.verdicts + compared.redefined,
     )
 
 
@@ -101,16 +104,11 @@ def promote(config: Config, *, tell: Callable[[str], None]) -> None:
 
 def _require_recipe(config: Config, candidate: Candidate) -> None:
     """Refuse what an apply would refuse, whoever approved it, while the accepted candidate is still there."""
-    if candidate.recipe != recipe(config):
+    wanted = recipe(config)
+    if candidate.recipe != wanted:
+        differing = recipe_changes(candidate.recipe, wanted) or "the order of names"
         message = "what is held was compiled for other settings of [set], [sources] or [[feed]] than there are now"
-        raise FwfeedError(message, "run: fwfeed fetch")
-
-
-def _apply_verdicts(config: Config, candidate: Candidate) -> tuple[Verdict, ...]:
-    state = Path(config.paths.state)
-    history = Generations.below(state).all(Path(config.paths.firewalld))
-    verdicts = gates.judge_applied(generations.comparable(history, candidate.recipe), candidate, config.gates)
-    return () if verdicts and candidates.is_approved(state, candidate) else tuple(verdicts)
+        raise FwfeedError(f"{message}: {differing}", candidates.way_to_fetch(Path(config.paths.state), wanted))
 
 
 def _called(state: str, candidate: Candidate) -> tuple[str, datetime]:

@@ -55,9 +55,10 @@ _EARLY_SECONDS = 2.0  # by which a timer may go off before its time
 def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
     """Make firewalld hold the candidate, and prove that the kernel does.
 
-    Where somebody has gone back since, an `unattended` apply keeps what is installed, and only mends it. Raises
-    CheckFailed, Held, LockoutRefused or another FwfeedError with nothing changed; RolledBack when it failed half way
-    and what was installed before is back; RollbackFailed when putting it back failed too.
+    Where somebody has gone back since, an `unattended` apply keeps what is installed, and only mends it; so does one
+    that nobody attends where the set is defined anew since. Raises CheckFailed, Held, LockoutRefused or another
+    FwfeedError with nothing changed; RolledBack when it failed half way and what was installed before is back;
+    RollbackFailed when putting it back failed too.
     """
     require_root()
     with locked(Path(config.paths.run), wait=LOCK_SECONDS, waiting=operator.tell):
@@ -69,12 +70,18 @@ def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
             current = generations.current(history)
             if current is None:  # it was the very first that was not confirmed
                 return Applied(generation=None, reloaded="", waits=None, held_back=why, warnings=(), seconds=0.0)
-            applied = make(config, operator, plan_back(config, current), Descent.of_generation(current))
-            return replace(applied, held_back=why)
+            return _keep(config, operator, current, why)
         planned = plan(config)
+        compared = planned.comparison
+        current = generations.current(history)
+        if current is not None and compared.redefined and not operator.attended:
+            return _keep(config, operator, current, "; ".join(each.reason for each in compared.redefined))
         descent = Descent.of_candidate(planned.candidate, config)
         # somebody says to go on again, though what is to be installed may be what somebody went back to
-        return make(config, operator, planned.target, descent, planned.verdicts, afresh=bool(why))
+        applied = make(config, operator, planned.target, descent, compared.verdicts, afresh=bool(why))
+        if applied.generation is None or not compared.changes:
+            return applied
+        return replace(applied, warnings=(f"the set changed: {compared.changes}", *applied.warnings))
 
 
 def rollback(config: Config, operator: Operator, number: int | None) -> Applied:
@@ -177,6 +184,11 @@ def go_back_unconfirmed(config: Config, number: int, *, tell: Tell) -> None:
         if waiting.waits.left > _EARLY_SECONDS:
             return
         time.sleep(waiting.waits.left)
+
+
+def _keep(config: Config, operator: Operator, current: Generation, why: str) -> Applied:
+    """Mend what is installed, and leave the candidate out."""
+    return replace(make(config, operator, plan_back(config, current), Descent.of_generation(current)), held_back=why)
 
 
 def _recover(config: Config, operator: Operator, *, unattended: bool = False) -> None:

@@ -34,13 +34,14 @@ Tell = Callable[[str], None]
 class Operator:
     """Who asks for a change, and how.
 
-    `ssh` is the session of whoever does; `allow_lockout` makes warnings of what would be cut; `confirm` is how long to
-    wait for a `fwfeed confirm`, None for as configured; `itself` the command that starts fwfeed again. Times are told
-    in `zone`. `tell` gets lines of progress.
+    `attended` is whether somebody reads what is said; `ssh` is the session of whoever does. `allow_lockout` makes
+    warnings of what would be cut; `confirm` is how long to wait for a `fwfeed confirm`, None for as configured;
+    `itself` the command that starts fwfeed again. Times are told in `zone`. `tell` gets lines of progress.
     """
 
     now: datetime
     zone: tzinfo
+    attended: bool
     ssh: Session | None
     allow_lockout: bool
     confirm: timedelta | None
@@ -53,8 +54,9 @@ class Applied:
     """How an apply or a rollback ended.
 
     `generation` is None where there was nothing to do. `reloaded` says why it took a reload, empty where it took none;
-    `waits` until when it has to be confirmed. `held_back` says how somebody had gone back, so that the candidate
-    was left out; `undone` is the number of a generation that waited to be confirmed, and does no more.
+    `waits` until when it has to be confirmed. `held_back` says why the candidate was left out: somebody had gone back,
+    or the set is another one by now and nobody attended; `undone` is the number of a generation that waited to be
+    confirmed, and does no more.
     """
 
     generation: Generation | None

@@ -8,14 +8,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fwfeed import checks, firewalld, gates
+from fwfeed import checks, firewalld
 from fwfeed.compile import recipe
 from fwfeed.config import Config
+from fwfeed.definition import recipe_changes
 from fwfeed.errors import CheckFailed, FwfeedError, Held
 from fwfeed.model import Candidate, Generation, Verdict
 from fwfeed.proof import Content, intended_sets
 from fwfeed.render import Rendered, render
-from fwfeed.store import candidates, files, generations, manifests, templates
+from fwfeed.store import candidates, comparison, files, generations, manifests, templates
+from fwfeed.store.comparison import Comparison
 from fwfeed.store.generations import Generations
 
 CONF = "firewalld.conf"
@@ -72,7 +74,7 @@ class Plan:
 
     candidate: Candidate
     target: Target
-    verdicts: tuple[Verdict, ...]
+    comparison: Comparison
 
 
 def plan(config: Config, elsewhere: Path | None = None) -> Plan:
@@ -83,15 +85,16 @@ def plan(config: Config, elsewhere: Path | None = None) -> Plan:
     """
     state = Path(config.paths.state)
     candidate = candidates.load(state)
-    if candidate.recipe != recipe(config):
+    wanted = recipe(config)
+    if candidate.recipe != wanted:
+        differing = recipe_changes(candidate.recipe, wanted) or "the order of names"
         message = "the candidate was compiled for other settings of [set] or [sources] than the configuration has now"
-        raise FwfeedError(message, "run: fwfeed fetch")
+        raise FwfeedError(f"{message}: {differing}", candidates.way_to_fetch(state, wanted))
     rendered = render(candidate, config, templates.load(Path(config.paths.templates)))
     target = aim(config, rendered, elsewhere)
-    before = generations.comparable(target.generations, candidate.recipe)
-    verdicts = gates.judge_applied(before, candidate, config.gates)
-    let_through = verdicts and candidates.is_approved(state, candidate)
-    return Plan(candidate=candidate, target=target, verdicts=() if let_through else tuple(verdicts))
+    return Plan(
+        candidate=candidate, target=target, comparison=comparison.compare(config, candidate, target.generations)
+    )
 
 
 def plan_back(config: Config, generation: Generation) -> Target:
@@ -143,7 +146,7 @@ def aim(config: Config, rendered: Rendered, elsewhere: Path | None = None) -> Ta
 
 def check(planned: Plan) -> None:
     """Look for everything that would go wrong. Raises CheckFailed with all problems, or Held."""
-    check_target(planned.target, planned.verdicts)
+    check_target(planned.target, planned.comparison.verdicts)
 
 
 def check_target(planned: Target, verdicts: tuple[Verdict, ...] = ()) -> None:
@@ -156,11 +159,18 @@ def check_target(planned: Target, verdicts: tuple[Verdict, ...] = ()) -> None:
     conf = (files.read(root / CONF) or b"").decode(errors="replace")
     problems = [f"{root / path}: not written by fwfeed, and in its way" for path in planned.clashes]
     problems += (f"{root / CONF}: {problem}" for problem in checks.check_daemon(conf))
+    removed = {Path(path).stem for path, new in planned.changes.items() if new is None and path.startswith("ipsets/")}
     with files.explained("read", root):
-        others = {path.stem for path in root.glob("ipsets/*.xml")}
-    problems += checks.check_files(planned.rendered, others)
+        others = {path.stem for path in root.glob("ipsets/*.xml")} - removed
+        naming = [path for folder in ("policies", "zones") for path in sorted(root.glob(f"{folder}/*.xml")) if removed]
+    theirs = {
+        str(path): files.read(path) or b"" for path in naming if str(path.relative_to(root)) not in planned.wanted
+    }
+    dangling = checks.check_others(theirs, removed)
+    problems += checks.check_files(planned.rendered, others) + dangling
     if problems:
-        raise CheckFailed(problems, "move the file in the way elsewhere" if planned.clashes else "")
+        hint = "have them name another set first, or keep this one's name in set.name" if dangling else ""
+        raise CheckFailed(problems, "move the file in the way elsewhere" if planned.clashes else hint)
     if verdicts:
         raise Held(
             "\n".join(verdict.reason for verdict in verdicts),

@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--unattended",
             action="store_true",
-            help="nobody asks, but a timer: leave what somebody has gone back to as it is",
+            help="nobody asks, but a timer: leave what somebody has gone back to as it is, and leave another set out",
         )
     text = "go on where it would cut an SSH session or what this host needs, this once; what it cuts is told"
     command("confirm", changes.confirm, "keep what --confirm-within would undo (root)")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fwfeed.apply import Applied, Operator
 
 _GOES_ON = frozenset({ExitCode.FAILED, ExitCode.REFUSED})  # as when a disk is full, or every file is bad
+_NOTHING_NEW = "sources: nothing new"
 _ITSELF = (sys.executable, "-P", "-m", "fwfeed")
 
 
@@ -23,22 +24,42 @@ def update(session: Session) -> int:
     from fwfeed.apply import apply, require_root
 
     require_root()  # before the candidate is replaced, not after
+    before = _stamp(session)
     code = without_root(session, lambda: refresh(session, show=False))
     without_news = code not in {ExitCode.DONE, TOLD}
-    if without_news and not (code in _GOES_ON and _has_candidate(session)):
+    if without_news and not (code in _GOES_ON and _has_candidate(session)):  # why, was said
         return code
     applied = apply(session.config, _operator(session), unattended=True)
-    _show(session, applied, "applied")
+    done = "applied generation {}"
+    if code == ExitCode.DONE and _stamp(session) == before:
+        if session.json or applied.held_back or applied.generation is None:
+            session.note(_NOTHING_NEW)
+        else:
+            done = f"{_NOTHING_NEW}; generation {{}} applied"
+    _show(session, applied, done)
     if without_news:
         return code
     return ExitCode.REFUSED if code == TOLD or applied.held_back else ExitCode.DONE
 
 
-def _has_candidate(session: Session) -> bool:
+def _stamp(session: Session) -> tuple[int, int] | None:
+    """Return by what to know whether another candidate took the place of this one; None where there is none."""
     from fwfeed.store import candidates
 
     try:
-        return candidates.find(Path(session.config.paths.state)) is not None
+        status = candidates.path(Path(session.config.paths.state)).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _has_candidate(session: Session) -> bool:
+    from fwfeed.compile import recipe
+    from fwfeed.store import candidates
+
+    try:
+        candidate = candidates.find(Path(session.config.paths.state))
+        return candidate is not None and candidate.recipe == recipe(session.config)
     except FwfeedError:
         return False
 
@@ -48,7 +69,7 @@ def apply(session: Session) -> int:
     from fwfeed.apply import apply
 
     applied = apply(session.config, _operator(session), unattended=session.arguments.unattended)
-    _show(session, applied, "applied")
+    _show(session, applied, "applied generation {}")
     return ExitCode.REFUSED if applied.held_back else ExitCode.DONE
 
 
@@ -60,7 +81,7 @@ def rollback(session: Session) -> int:
         go_back_unconfirmed(session.config, session.arguments.unconfirmed, tell=session.note)
         return ExitCode.DONE
     applied = rollback(session.config, _operator(session), session.arguments.generation)
-    _show(session, applied, "went back:")
+    _show(session, applied, "went back: generation {}")
     if applied.generation is not None or applied.undone is not None:
         session.note("fwfeed update leaves it so; fwfeed apply installs the candidate again")
     return ExitCode.DONE
@@ -137,10 +158,12 @@ def _operator(session: Session) -> Operator:
     from fwfeed.apply import Operator
     from fwfeed.sessions import ssh_session
 
+    attended = not getattr(session.arguments, "unattended", False)
     return Operator(
         now=session.now,
         zone=session.zone,
-        ssh=None if getattr(session.arguments, "unattended", False) else ssh_session(),
+        attended=attended,
+        ssh=ssh_session() if attended else None,
         allow_lockout=session.arguments.allow_lockout,
         confirm=getattr(session.arguments, "confirm_within", None),
         itself=_ITSELF,
@@ -181,7 +204,7 @@ def _show(session: Session, applied: Applied, done: str) -> None:
     sets = sizes_text(session, generation.prefixes)
     how = "by a reload" if applied.reloaded else "without a reload"
     print_lines(
-        [f"{done} generation {generation.number} in {applied.seconds:.1f} s {how}; read back from the kernel: {sets}"]
+        [f"{done.format(generation.number)} in {applied.seconds:.1f} s {how}; read back from the kernel: {sets}"]
     )
     if waits is not None:
         until = local_text(waits.until, session.zone)

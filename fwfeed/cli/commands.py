@@ -56,7 +56,7 @@ def refresh(session: Session, *, show: bool) -> int:
         say_why(reasons, "what is live stays; see the change: fwfeed diff; if it is right: fwfeed approve")
     if candidate is None:
         return ExitCode.REFUSED
-    if not refreshed.changed and not refreshed.verdicts:
+    if not refreshed.changed and not refreshed.verdicts and show:
         session.note("nothing changed")
     elif refreshed.changed and not show:
         sizes = {family: len(candidate.prefixes(family)) for family in Family}
@@ -126,13 +126,22 @@ def render(session: Session) -> int:
 def _print_plan(session: Session, planned: Plan, root: Path) -> None:
     from fwfeed import report
 
+    compared = planned.comparison
     if session.json:
         changes = {
             path: "remove" if new is None else "new" if planned.target.installed[path] is None else "change"
             for path, new in planned.target.changes.items()
         }
-        held = [{"gate": verdict.gate, "reason": verdict.reason} for verdict in planned.verdicts]
-        print_json({"candidate": report.candidate_json(planned.candidate), "changes": changes, "held": held})
+        held = [{"gate": verdict.gate, "reason": verdict.reason} for verdict in compared.verdicts]
+        print_json(
+            {
+                "candidate": report.candidate_json(planned.candidate),
+                "set_changes": compared.changes or None,
+                "changes": changes,
+                "held": held,
+                "held_unattended": [{"gate": each.gate, "reason": each.reason} for each in compared.redefined],
+            }
+        )
         return
     target = planned.target
     zone = target.default_zone
@@ -145,7 +154,8 @@ def _print_plan(session: Session, planned: Plan, root: Path) -> None:
         print_lines([f"{root} cannot be read without root: every file is shown as new"])
     elif zone.changes:
         print_lines([f"default zone: {zone.configured} -> {zone.wanted}"])
-    print_lines(report.verdict_lines(planned.verdicts))
+    print_lines(report.verdict_lines(compared.verdicts))
+    print_lines(report.set_change_lines(compared.changes, compared.redefined))
     print_lines(f"IN THE WAY: {root / path} was not written by fwfeed; apply will refuse" for path in target.clashes)
     print_lines([f"files below {root}:{'' if target.changes else ' nothing to change'}"])
     print_lines(report.change_lines(target.changes, target.installed))
@@ -159,6 +169,7 @@ def _is_full(session: Session) -> bool:
 
 def check(session: Session) -> int:
     """Check what would be installed."""
+    from fwfeed import report
     from fwfeed.apply import check, outlook, plan
     from fwfeed.sessions import ssh_session
 
@@ -168,6 +179,7 @@ def check(session: Session) -> int:
         warnings = outlook(session.config, planned.target, ssh_session())
     except FwfeedError as error:
         warnings = [f"not looked at is what only a running firewalld tells (interfaces, sessions): {error.message}"]
+    warnings = [*report.set_change_lines(planned.comparison.changes, planned.comparison.redefined), *warnings]
     for warning in warnings:
         session.note(f"warning: {warning}")
     if session.json:

@@ -78,6 +78,13 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
         yield f"HELD by gate {verdict.gate}: {verdict.reason}"
 
 
+def set_change_lines(changes: str, redefined: Sequence[Verdict]) -> Iterator[str]:
+    """Yield how a candidate's definition differs from the installed one, and whether that holds back a timer."""
+    if changes:
+        held = "; an apply by a timer leaves it out: fwfeed apply" if redefined else ""
+        yield f"the set changes: {changes}{held}"
+
+
 def refreshed_json(
     candidate: Candidate | None, held: Candidate | None, verdicts: Sequence[Verdict], stale: Sequence[str]
 ) -> dict[str, Any]:

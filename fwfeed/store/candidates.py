@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fwfeed import candidate as codec
 from fwfeed.errors import FwfeedError, printable
-from fwfeed.model import Candidate, Refusal
+from fwfeed.model import Candidate, Recipe, Refusal
 from fwfeed.store import files, hosts
 
 NAME = "candidate.json"
@@ -51,8 +52,25 @@ def load(state: Path) -> Candidate:
     """Return the candidate. Raises FwfeedError where there is none, or it is damaged."""
     candidate = find(state)
     if candidate is None:
-        raise FwfeedError(f"{path(state)} does not exist yet", "run: fwfeed fetch")
+        raise FwfeedError(f"{path(state)} does not exist yet", way_to_fetch(state))
     return candidate
+
+
+def way_to_fetch(state: Path, wanted: Recipe | None = None) -> str:
+    """Return the hint for where a candidate, of this recipe or any, is missing: to fetch, unless that came to nothing.
+
+    It never raises: what it is said beside is the error.
+    """
+    with suppress(FwfeedError):
+        held = find_held(state)
+        if held is not None and wanted in (None, held.recipe):
+            return "a gate holds what was fetched: see it: fwfeed diff; if it is right: fwfeed approve"
+    with suppress(FwfeedError):
+        refused = refusals(state)
+        if refused:
+            reasons = "; ".join(refused[0].reason.splitlines())
+            return f"the last fetch was refused: {reasons}; mend that first, then: fwfeed fetch"
+    return "run: fwfeed fetch"
 
 
 def stage(staging: files.Staging, place: Path, candidate: Candidate) -> None:

@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from fwfeed.definition import Definition
 from fwfeed.errors import FwfeedError
-from fwfeed.model import NOTHING, Generation, Outcome, Recipe
+from fwfeed.model import NOTHING, PASSING, Generation, Outcome, Recipe
 from fwfeed.prefixes import Family
 from fwfeed.store import files, manifests
 
@@ -120,6 +121,14 @@ def comparable(generations: list[Generation], recipe: Recipe) -> Mapping[Family,
     """Return the moving addresses of what was applied last, None where that was nothing, or of another recipe."""
     newest = current(generations)
     return newest.addresses if newest is not None and newest.recipe == recipe else None
+
+
+def definition(generation: Generation) -> Definition | None:
+    """Return what a generation's set is; None where it has none, as after an uninstall."""
+    stems = [PurePosixPath(path).stem for path in generation.files if path.startswith("ipsets/")]
+    names = [stem for stem in stems if not stem.endswith(PASSING)]
+    # of the two families' names, that of IPv6 is one longer
+    return Definition(name=min(names, key=len), recipe=generation.recipe) if names else None
 
 
 def unfinished(generations: list[Generation]) -> list[Generation]:

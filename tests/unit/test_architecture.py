@@ -33,6 +33,7 @@ CORE = (
     "delegated",
     "config",
     "compile",
+    "definition",
     "candidate",
     "difference",
     "gates",

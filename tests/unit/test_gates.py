@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 
 from fwfeed.config.schema import GatesConfig
 from fwfeed.config.texts import percentage
-from fwfeed.gates import judge, judge_age, judge_applied, judge_moves, judge_order, judge_size, moving
+from fwfeed.definition import Definition
+from fwfeed.gates import (
+    judge,
+    judge_age,
+    judge_applied,
+    judge_definition,
+    judge_moves,
+    judge_order,
+    judge_size,
+    moving,
+)
 from fwfeed.model import Candidate, Gate, OriginKey, Part, Recipe, Source, Verdict
 from fwfeed.prefixes import Family, cover, merge
 
@@ -778,3 +788,82 @@ def test_order_is_judged_as_the_rules_say(
     elif any(time > limit for time in times):
         wanted = Gate.FUTURE
     assert (verdict.gate if verdict else None) is wanted
+
+
+# A set that is defined anew
+
+DEFINED = Definition(name="EAST", recipe=RECIPE)
+FEWER = Definition(name="EAST", recipe=replace(RECIPE, exclude=("cloud",)))
+THOUSAND = {IPV4: [(1000, 1999)], IPV6: [(1000, 1999)]}
+
+
+def redefined(family: Family, new: tuple[int, int], after: Definition = FEWER) -> list[str]:
+    """Judge a set whose addresses of one family are these, after a thousand others or the same."""
+    ranges = {each: [new] if each is family else THOUSAND[each] for each in Family}
+    verdicts = judge_definition(
+        DEFINED, THOUSAND, after, candidate(ranges[IPV4], ranges[IPV6], recipe=after.recipe), LIMITS
+    )
+    assert all(verdict.gate is Gate.SET_CHANGED for verdict in verdicts)
+    return [verdict.reason for verdict in verdicts]
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize(
+    ("new", "shares"),
+    [
+        ((1000, 1999), []),
+        ((1100, 1999), []),
+        ((1101, 1999), ["10.1% of the addresses would go, allowed is 10.0%"]),
+        ((1000, 2249), []),
+        ((1000, 2250), ["25.1% of the addresses would come, allowed is 25.0%"]),
+        ((1100, 2249), []),
+        # as many as before, and others: it is not the numbers that count
+        (
+            (5000, 5999),
+            [
+                "100.0% of the addresses would go, allowed is 10.0%",
+                "100.0% of the addresses would come, allowed is 25.0%",
+            ],
+        ),
+    ],
+)
+def test_addresses_may_come_and_go_as_far_as_their_limits_when_a_set_is_defined_anew(
+    family: Family, new: tuple[int, int], shares: Sequence[str]
+) -> None:
+    said = "; ".join(["the set changes: exclude -office", *(f"IPv{family.value}: {share}" for share in shares)])
+    assert redefined(family, new) == ([said] if shares else [])
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        Definition(name="WEST", recipe=RECIPE),
+        Definition(name="EAST", recipe=replace(RECIPE, countries=("JP",))),
+        Definition(name="EAST", recipe=replace(RECIPE, countries=())),
+    ],
+)
+def test_another_name_or_country_is_another_set_though_no_address_moves(after: Definition) -> None:
+    assert len(redefined(IPV4, (1000, 1999), after)) == 1
+
+
+def test_what_a_definition_spells_out_itself_may_come_and_go() -> None:
+    spelled = replace(RECIPE, include=(*RECIPE.include, "0.0.16.0/20", "special-purpose"))
+    ranges = merge([(1000, 1999), (4096, 8191)])
+    assert (
+        judge_definition(
+            DEFINED,
+            THOUSAND,
+            Definition(name="EAST", recipe=spelled),
+            candidate(ranges, [(1000, 1999)], recipe=spelled),
+            LIMITS,
+        )
+        == []
+    )
+    installed = {IPV4: ranges, IPV6: [(1000, 1999)]}
+    back = candidate([(1000, 1999)], [(1000, 1999)])
+    assert judge_definition(Definition(name="EAST", recipe=spelled), installed, DEFINED, back, LIMITS) == []
+
+
+def test_a_family_that_had_nothing_may_come_with_a_new_definition() -> None:
+    after = candidate([(1000, 1999)], [(0, 10**9)], recipe=FEWER.recipe)
+    assert judge_definition(DEFINED, {IPV4: [(1000, 1999)]}, FEWER, after, LIMITS) == []

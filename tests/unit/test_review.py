@@ -335,7 +335,7 @@ def test_the_part_of_a_feed_is_held(made: World) -> None:
 
 def test_an_attack_in_the_night_of_a_change_of_the_configuration_is_held(made: World) -> None:
     before = live(made)
-    made.configure(set_table='countries = ["JP", "DE"]\ninclude = []')
+    made.configure(set_table='name = "JP"\ncountries = ["JP", "DE"]\ninclude = []')
     made.publish("apnic", apnic(CUT, serial=2))
     assert_held(made.run("fetch"), "max_shrink", OF_PART)
     assert live(made) == before
@@ -698,12 +698,12 @@ def test_approve_lets_such_an_apply_through_and_no_other(drifted: World) -> None
     ended = drifted.run("approve")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == f"approved: {HELD.partition('max_shrink: ')[2]}\nthe next apply takes it; now: fwfeed apply\n"
-    assert plan(settings(drifted)).verdicts == ()
+    assert plan(settings(drifted)).comparison.verdicts == ()
     assert shown_as_held(drifted, "render", "--dry-run") == []
     assert drifted.run("approve").out == "nothing is held\n"
     drifted.publish("apnic", apnic(32, serial=5))
     assert drifted.run("fetch").code == 0
-    assert [verdict.gate for verdict in plan(settings(drifted)).verdicts] == ["max_shrink"]
+    assert [verdict.gate for verdict in plan(settings(drifted)).comparison.verdicts] == ["max_shrink"]
     assert len(shown_as_held(drifted, "render", "--dry-run")) == 1
 
 
