@@ -6,10 +6,12 @@ Only firewalld changes the firewall; the kernel is read with nft, because what f
 from __future__ import annotations
 
 import json
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from fwfeed import access
 from fwfeed.errors import CheckFailed, FwfeedError, NotAnswering, NotRunning
 from fwfeed.nftrules import Service, Table, parse_table
 from fwfeed.prefixes import Family, Prefix, Range, Ranges, merge, parse_address, spans
@@ -195,7 +197,7 @@ def connect() -> Firewalld:
     try:
         import dbus
     except ImportError:
-        raise FwfeedError("the Python bindings for D-Bus are missing", "dnf install python3-dbus") from None
+        raise FwfeedError("the Python bindings for D-Bus are missing", _way_to_bindings()) from None
     try:
         bus = dbus.bus.BusConnection(dbus.bus.BusConnection.TYPE_SYSTEM)
         running = bus.name_has_owner(_BUS_NAME)
@@ -207,6 +209,26 @@ def connect() -> Firewalld:
     return Firewalld(bus)
 
 
+def _way_to_bindings() -> str:
+    """Return how to get at the bindings, which are the system's: no package index has them ready made."""
+    if sys.prefix == sys.base_prefix:
+        return "dnf install python3-dbus"
+    if "include-system-site-packages = true" not in _pyvenv_cfg():
+        return (
+            f"the virtual environment {sys.prefix} does not see the system's packages: make it anew, with "
+            f"python3 -m venv --clear --system-site-packages {sys.prefix}, and install fwfeed into it again"
+        )
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"dnf install python3-dbus; they are for the system's Python alone, and {sys.prefix} has {version}"
+
+
+def _pyvenv_cfg() -> str:
+    try:
+        return (Path(sys.prefix) / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").lower()
+    except OSError:
+        return ""
+
+
 def kernel_set(name: str, family: Family) -> Ranges | None:
     """Return the ranges that the kernel holds in a set, or None where it has no such set. Needs root.
 
@@ -216,7 +238,10 @@ def kernel_set(name: str, family: Family) -> Ranges | None:
     if done.code != 0:
         if "No such file or directory" in done.stderr:
             return None
-        raise FwfeedError(f"nft cannot read the kernel's set {name}: {_one_line(done.stderr)}", "run it as root")
+        raise FwfeedError(
+            f"nft cannot read the kernel's set {name}: {_one_line(done.stderr)}",
+            access.as_root(access.WITHOUT_NET_ADMIN),
+        )
     try:
         return parse_nft_set(done.stdout, family)
     except (ValueError, KeyError, TypeError):
@@ -238,7 +263,9 @@ def kernel_rules() -> Table:
     if done.code != 0:
         if "No such file or directory" in done.stderr:  # somebody has flushed the ruleset
             return Table({}, frozenset())
-        raise FwfeedError(f"nft cannot read firewalld's table: {_one_line(done.stderr)}", "run it as root")
+        raise FwfeedError(
+            f"nft cannot read firewalld's table: {_one_line(done.stderr)}", access.as_root(access.WITHOUT_NET_ADMIN)
+        )
     return parse_table(done.stdout)
 
 
@@ -305,5 +332,5 @@ def _explained(error: Any, method: str) -> FwfeedError:
     if "PANIC_MODE" in said:
         return FwfeedError(f"firewalld refused {method}: it is in panic mode", "firewall-cmd --panic-off")
     if name.endswith((".AccessDenied", ".NotAuthorizedException")) or "not authorized" in said.lower():
-        return FwfeedError(f"firewalld refused {method}: {said}", "run it as root")
+        return FwfeedError(f"firewalld refused {method}: {said}", access.as_root())
     return FwfeedError(f"firewalld refused {method}: {said}", "journalctl -u firewalld")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError, printable
 from fwfeed.flow import Direction, Flow
 from fwfeed.netlink import ask, attribute, attributes, messages
@@ -195,7 +196,8 @@ class Reader:
         except OSError as error:
             self._channel.close()
             message = f"cannot listen to NFLOG group {group}: {error.strerror}"
-            raise FwfeedError(message, "run it as root" if error.errno == errno.EPERM else "") from None
+            way_out = access.as_root(access.WITHOUT_NET_ADMIN) if error.errno == errno.EPERM else ""
+            raise FwfeedError(message, way_out) from None
 
     def _listen(self, group: int) -> None:
         channel = self._channel

@@ -9,15 +9,17 @@ import re
 import signal
 import stat
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError
 
-USER = "fwfeed"
+USER = access.USER
 
 
 def without_root(function: Callable[[], int], folders: Mapping[Path, str]) -> int:
@@ -25,7 +27,8 @@ def without_root(function: Callable[[], int], folders: Mapping[Path, str]) -> in
 
     As root, and where there is a user fwfeed, it runs in a child process as that user. `folders` are made his where
     they do not exist yet, or are root's and hold only paths that their patterns match (those of folders end in /).
-    Raises FwfeedError where they belong to somebody else or hold something else, or the child was killed.
+    Raises FwfeedError where they belong to somebody else or hold something else, where he may not enter a folder above
+    them or above fwfeed itself, or the child was killed.
     """
     try:
         user = pwd.getpwnam(USER) if os.geteuid() == 0 else None
@@ -33,6 +36,7 @@ def without_root(function: Callable[[], int], folders: Mapping[Path, str]) -> in
         user = None
     if user is None:
         return function()
+    _require_reachable(folders, user)
     for folder, ours in folders.items():
         _give(folder, ours, user)
     sys.stdout.flush()
@@ -51,6 +55,49 @@ def without_root(function: Callable[[], int], folders: Mapping[Path, str]) -> in
     if code < 0:
         raise FwfeedError(f"the part of this that runs as user {USER} was killed by signal {-code}")
     return code
+
+
+def _require_reachable(folders: Iterable[Path], user: pwd.struct_passwd) -> None:
+    """Refuse what user fwfeed would be refused, before anything is made or given away."""
+    code = Path(__file__)
+    asked = [*folders, Path(sysconfig.get_path("purelib"), "any"), code]
+    number, at = _as(user, lambda: _first_barred(asked))
+    if number is None:
+        return
+    place, folder = asked[number], Path(at)
+    if place in folders:
+        raise FwfeedError(
+            f"{place}: {access.closed_to_user(folder)}", f"in [paths], name a folder that is not below {folder}"
+        )
+    message = f"fwfeed is installed in {place.parent}: {access.closed_to_user(folder)}"
+    if folder == code:
+        message = f"user {USER}, as whom the half with the network runs, may not read {code}"
+    raise FwfeedError(message, "install it where everybody may read it, as in /opt/fwfeed, with umask 022")
+
+
+def _first_barred(paths: Sequence[Path]) -> tuple[int, Path] | None:
+    for number, path in enumerate(paths):
+        if folder := access.barred(path):
+            return number, folder
+    return None if os.access(paths[-1], os.R_OK, effective_ids=True) else (len(paths) - 1, paths[-1])
+
+
+def _as(user: pwd.struct_passwd, ask: Callable[[], tuple[int, Path] | None]) -> tuple[int | None, str]:
+    """Ask as another user, in a child process: only the kernel knows all rights, and this one keeps its own."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            _become(user)
+            if found := ask():
+                os.write(writing, os.fsencode(f"{found[0]} {found[1]}"))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        said = os.fsdecode(answer.read())
+    os.waitpid(child, 0)
+    number, _space, path = said.partition(" ")
+    return (int(number) if number else None), path
 
 
 def _be(user: pwd.struct_passwd, function: Callable[[], int]) -> NoReturn:
@@ -105,7 +152,9 @@ def _give(folder: Path, ours: str, user: pwd.struct_passwd) -> None:
                 os.chown(name, user.pw_uid, user.pw_gid, dir_fd=descriptor, follow_symlinks=False)
         os.chown(place, user.pw_uid, user.pw_gid, follow_symlinks=False)
     except OSError as error:
-        raise FwfeedError(f"cannot give {folder} to user {USER}: {error.strerror}") from error
+        refused = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
+        way_out = access.hint(error, folder) if refused else ""
+        raise FwfeedError(f"cannot give {folder} to user {USER}: {error.strerror}", way_out) from error
 
 
 def _make(folder: Path) -> None:

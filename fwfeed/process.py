@@ -6,6 +6,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError
 
 
@@ -40,6 +41,8 @@ def run(*command: str, timeout: float) -> Completed:
         ) from None
     except subprocess.TimeoutExpired:
         raise FwfeedError(f"{' '.join(command)} did not end within {timeout:g} s") from None
+    except OSError as error:
+        raise FwfeedError(f"cannot start {command[0]}: {error.strerror}", _way_to_start(error)) from error
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
@@ -49,7 +52,7 @@ def start(*command: str) -> None:
     try:
         os.posix_spawn(command[0], command, os.environ, file_actions=silence, setsid=True)
     except OSError as error:
-        raise FwfeedError(f"cannot start {command[0]}: {error.strerror}") from error
+        raise FwfeedError(f"cannot start {command[0]}: {error.strerror}", _way_to_start(error)) from error
 
 
 class Child:
@@ -63,7 +66,7 @@ class Child:
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         except OSError as error:
-            raise FwfeedError(f"cannot start {command[0]}: {error.strerror}") from error
+            raise FwfeedError(f"cannot start {command[0]}: {error.strerror}", _way_to_start(error)) from error
 
     def stop(self) -> None:
         """Tell it to end (SIGTERM); how long it takes is its own business."""
@@ -88,7 +91,7 @@ class Output:
                 f"the program {command[0]} is not installed", f"dnf install {_PACKAGES[command[0]]}"
             ) from None
         except OSError as error:
-            raise FwfeedError(f"cannot start {command[0]}: {error.strerror}") from error
+            raise FwfeedError(f"cannot start {command[0]}: {error.strerror}", _way_to_start(error)) from error
         self._command = command
         assert self._process.stdout is not None  # noqa: S101 - as was asked for
         self._stdout = self._process.stdout
@@ -107,6 +110,10 @@ class Output:
         """Wait for its end after all was read. Raises FwfeedError where it failed."""
         if code := self._process.wait():
             raise FwfeedError(f"{' '.join(self._command)} ended with {code}", "what it said stands above")
+
+
+def _way_to_start(error: OSError) -> str:
+    return access.SELINUX if isinstance(error, PermissionError) else ""
 
 
 _PACKAGES = {

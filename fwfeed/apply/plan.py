@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fwfeed import checks, firewalld
+from fwfeed import access, checks, firewalld
 from fwfeed.compile import recipe
 from fwfeed.config import Config
 from fwfeed.definition import recipe_changes
@@ -155,7 +155,7 @@ def check_target(planned: Target, verdicts: tuple[Verdict, ...] = ()) -> None:
     if not root.is_dir():
         raise CheckFailed([f"{root} does not exist"], "dnf install firewalld")
     if not planned.readable:
-        raise CheckFailed([f"{root} cannot be read"], "run it as root")
+        raise CheckFailed([f"{root} cannot be read"], access.as_root())
     conf = (files.read(root / CONF) or b"").decode(errors="replace")
     problems = [f"{root / path}: not written by fwfeed, and in its way" for path in planned.clashes]
     problems += (f"{root / CONF}: {problem}" for problem in checks.check_daemon(conf))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
+from fwfeed import access
 from fwfeed.errors import FeedRefused
 from fwfeed.fetch.parts import Arrival, Missing, Sink, Validators
 
@@ -30,7 +31,7 @@ def get(url: str, to: Sink, cap: int, known: Validators | None, *, folders: bool
     each behind a comment that names it. Raises Missing or FeedRefused.
     """
     path = Path(unquote(urlsplit(url).path))
-    with _explained(url):
+    with _explained(url, path):
         pieces = _folder if folders and path.is_dir() else _file
 
         def passed(take: Callable[[bytes], None]) -> Validators:
@@ -118,10 +119,12 @@ def _is_list(name: str) -> bool:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _explained(url: str, path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise Missing(f"{url}: there is no such file", "correct the URL in the configuration") from None
+    except PermissionError as error:
+        raise FeedRefused(f"{url}: {error.strerror}", access.hint(error, path)) from None
     except OSError as error:
         raise FeedRefused(f"{url}: {error.strerror}", "correct the URL in the configuration, or the rights") from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
+from fwfeed import access
 from fwfeed.errors import FeedRefused, FwfeedError
 
 NETWORK = "check the network, or name a mirror in [sources] mirrors"
@@ -68,7 +69,7 @@ class FileSink:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             message = f"cannot write {self._path}: {error.strerror}"
-            raise FwfeedError(message, "see that the path in [paths] is right, and that there is room") from error
+            raise FwfeedError(message, access.hint(error, self._path)) from error
 
 
 class Buffer:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Self
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError
 from fwfeed.signals import deferred
 
@@ -26,15 +27,12 @@ def explained(action: str, path: Path | str) -> Iterator[None]:
     """Turn an OSError into a FwfeedError that says what could not be done, and where."""
     try:
         yield
-    except PermissionError as error:
-        way_out = "run it as root (sudo), or name paths of your own in [paths]"
-        raise FwfeedError(f"cannot {action} {path}: permission denied", way_out) from error
     except shutil.Error as error:
         source, _target, reason = error.args[0][0]
         raise FwfeedError(f"cannot {action} {source}: {reason}") from error
     except OSError as error:
-        way_out = "see that the path in [paths] is right, and that there is room"
-        raise FwfeedError(f"cannot {action} {path}: {error.strerror or error}", way_out) from error
+        reason = "permission denied" if error.errno == errno.EACCES else error.strerror or error
+        raise FwfeedError(f"cannot {action} {path}: {reason}", access.hint(error, path)) from error
 
 
 def read(path: Path) -> bytes | None:

@@ -555,6 +555,95 @@ def test_a_folder_that_cannot_be_trusted_is_refused_with_the_way_out(which: str,
         assert divided.fwfeed("fetch").returncode == 0, "the way out is one"
 
 
+WHO = "the half with the network runs as user fwfeed, who may not enter"
+
+
+@pytest.mark.parametrize("which", ["cache", "state"])
+def test_a_folder_below_one_that_the_user_may_not_enter_is_told_with_its_reason(which: str, divided: Divided) -> None:
+    home = divided.folder / "home-of-root"
+    home.mkdir(mode=0o700)
+    place = home / "deep" / which
+    text = (divided.folder / "fwfeed.toml").read_text()
+    old = divided.cache if which == "cache" else divided.state
+    (divided.folder / "fwfeed.toml").write_text(text.replace(f'{which} = "{old}"', f'{which} = "{place}"'))
+    before = sorted(divided.folder.rglob("*"))
+    done = divided.fwfeed("fetch")
+    assert (done.returncode, done.stdout) == (1, "")
+    told = place if which == "cache" else place / "candidate"
+    assert done.stderr == (
+        f"fwfeed: {told}: {WHO} {home}\nfwfeed: way out: in [paths], name a folder that is not below {home}\n"
+    )
+    made = {divided.folder / name for name in ("passwd", "group", "held")}
+    assert set(divided.folder.rglob("*")) - set(before) <= made, "nothing was made, nor given away"
+    home.chmod(0o711)
+    assert divided.fwfeed("fetch").returncode == 0
+
+
+def test_a_list_below_such_a_folder_is_told_with_its_reason_too(divided: Divided) -> None:
+    home = divided.folder / "home-of-root"
+    home.mkdir(mode=0o700)
+    url = publish(home, "apnic", JAPAN)
+    divided.configure(url)
+    done = divided.fwfeed("fetch")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"fwfeed: apnic: {url}: Permission denied\n" in done.stderr
+    assert done.stderr.endswith(f"fwfeed: way out: {WHO} {home}: name a place outside {home}\n")
+    assert not [path for path in divided.cache.rglob("*") if path.is_file()]
+
+
+def test_a_service_that_is_the_user_from_the_start_says_so_too(divided: Divided) -> None:
+    """As fwfeed-refresh.service is, when [paths] are where a unit shows nothing of (ProtectHome=)."""
+    home = divided.folder / "home-of-root"
+    home.mkdir(mode=0o700)
+    text = (divided.folder / "fwfeed.toml").read_text()
+    (divided.folder / "fwfeed.toml").write_text(text.replace(f'"{divided.state}"', f'"{home}/state"'))
+    as_user = ["setpriv", "--reuid", str(USER), "--regid", str(GROUPS[0]), "--clear-groups"]
+    done = subprocess.run(
+        divided.command(*as_user, FWFEED, "--config", f"{divided.folder}/fwfeed.toml", "fetch"),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"fwfeed: cannot make the folder {home}/state/candidate: permission denied\n"
+        f"fwfeed: way out: {WHO} {home}: name a place outside {home}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (0o700, f"fwfeed is installed in {{code}}/fwfeed: {WHO} {{code}}"),
+        (0o755, "user fwfeed, as whom the half with the network runs, may not read {code}/fwfeed/privileges.py"),
+    ],
+)
+def test_a_checkout_that_the_user_may_not_read_is_told_with_its_reason(mode: int, said: str, divided: Divided) -> None:
+    code = divided.folder / "checkout"
+    shutil.copytree(CHECKOUT / "fwfeed", code / "fwfeed", ignore=shutil.ignore_patterns("__pycache__"))
+    if mode == 0o755:  # as with umask 077
+        for path in code.rglob("*.py"):
+            path.chmod(0o600)
+    code.chmod(mode)
+    command = [sys.executable, "-P", "-m", "fwfeed", "--config", f"{divided.folder}/fwfeed.toml", "fetch"]
+    done = subprocess.run(
+        divided.command(*command),
+        env={**ENVIRONMENT, "PYTHONPATH": str(code)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"fwfeed: {said.format(code=code)}\n"
+        "fwfeed: way out: install it where everybody may read it, as in /opt/fwfeed, with umask 022\n"
+    )
+    assert not divided.cache.exists()
+
+
 def test_a_root_whose_files_are_for_root_alone_still_makes_folders_that_the_user_can_reach(divided: Divided) -> None:
     done = divided.fwfeed("fetch", umask=0o077)
     assert done.returncode == 0, done.stderr

@@ -48,19 +48,22 @@ CORE = (
     "report",
 )
 EDGES: Mapping[str, frozenset[str]] = {
-    "fetch": frozenset(),
-    "store": frozenset({"fetch", "signals"}),  # the cache takes what was fetched; a commit is not to be interrupted
-    "process": frozenset(),
-    "firewalld": frozenset({"process"}),
+    "access": frozenset(),
+    "fetch": frozenset({"access"}),
+    "store": frozenset(
+        {"access", "fetch", "signals"}
+    ),  # the cache takes what was fetched; a commit is not to be interrupted
+    "process": frozenset({"access"}),
+    "firewalld": frozenset({"access", "process"}),
     "sessions": frozenset({"process"}),
     "surroundings": frozenset({"process", "fetch"}),
     "units": frozenset({"process"}),
     "signals": frozenset(),
-    "privileges": frozenset(),
+    "privileges": frozenset({"access"}),
     "proof": frozenset({"firewalld"}),
     "kernlog": frozenset({"process"}),
     "netlink": frozenset(),
-    "nflog": frozenset({"netlink"}),
+    "nflog": frozenset({"access", "netlink"}),
     "attribution": frozenset({"netlink", "process"}),
     "ledger": frozenset({"store"}),
     "names": frozenset(),
