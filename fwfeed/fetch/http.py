@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import random
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from fwfeed import __version__
 from fwfeed.errors import FeedRefused, printable
 from fwfeed.fetch.deadline import Deadline
 from fwfeed.fetch.parts import NETWORK, Arrival, Missing, Sink, Validators
+from fwfeed.fetch.proxy import Proxy
+from fwfeed.fetch.proxy import find as find_proxy
 
 _REDIRECTS = 5
 _CHUNK = 1 << 16
@@ -38,8 +41,8 @@ _HEADERS_CAP = 1 << 16
 class _Passing(FeedRefused):
     """A fault that may be gone a moment later; `after` is how many seconds the server asks to wait."""
 
-    def __init__(self, message: str, after: float = 0.0) -> None:
-        super().__init__(message, NETWORK)
+    def __init__(self, message: str, after: float = 0.0, way_out: str = NETWORK) -> None:
+        super().__init__(message, way_out)
         self.after = after
 
 
@@ -49,17 +52,22 @@ class Client:
     def __init__(self, deadline: Deadline, retries: int) -> None:
         self._deadline = deadline
         self._retries = retries
+        self._asked = ""
+        self._reached = False  # whether what was asked last, or a proxy's way to it, has answered
         self._session = _Session()
         self._session.headers["User-Agent"] = f"fwfeed/{__version__}"
         self._session.headers["Accept-Encoding"] = "identity"
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Adapter(deadline))
+            self._session.mount(scheme, _Adapter(deadline, self._reach))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._session.close()
+
+    def _reach(self) -> None:
+        self._reached = True
 
     def get(
         self, url: str, to: Sink, cap: int, known: Validators | None, seen: Callable[[int, int], None]
@@ -98,6 +106,8 @@ class Client:
             if self._deadline.over:
                 raise self._late(url) from None
             causes = list(_causes(error))
+            if not self._reached and (proxy := find_proxy(self._asked)):
+                raise _of_proxy(proxy, causes) from None
             if any(map(_is_of_certificate, causes)):
                 way_out = "see that this host's clock is right, and that it trusts the server (REQUESTS_CA_BUNDLE)"
                 raise FeedRefused(f"{url}: {_reason(causes)}", way_out) from None
@@ -114,6 +124,9 @@ class Client:
     ) -> Arrival | None:
         at = url
         for _ in range(_REDIRECTS + 1):
+            self._asked, self._reached = at, False
+            if (proxy := find_proxy(at)) and not proxy.place:  # requests fails on it in ways of its own
+                raise _of_proxy(proxy, [ValueError()])
             with self._session.get(
                 at,
                 headers=_conditions(known),
@@ -121,6 +134,7 @@ class Client:
                 stream=True,
                 allow_redirects=False,  # requests would follow one to http://
             ) as response:
+                self._reach()
                 if not response.is_redirect:
                     return _receive(response, url, to, cap, known, seen)
                 at = urljoin(at, response.headers["Location"])
@@ -146,6 +160,8 @@ def _receive(
         raise _Passing(f"{url}: HTTP {status} {_plain(response.reason)}", _retry_after(response))
     if status == 304:
         raise FeedRefused(f"{url}: HTTP 304, not modified, to somebody who has no copy yet", NETWORK)
+    if status == 407 and (proxy := find_proxy(url)):
+        raise _of_proxy(proxy, [OSError(f"HTTP {status} {response.reason}")])
     if status != 200:
         raise FeedRefused(f"{url}: HTTP {status} {_plain(response.reason)}", NETWORK)
     coding = response.headers.get("Content-Encoding", "identity")
@@ -241,10 +257,10 @@ class _Response(http.client.HTTPResponse):
 class _Adapter(HTTPAdapter):
     """Connects as requests does, and shows each socket to the deadline."""
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, reach: Callable[[], None]) -> None:
         self._classes = {
-            "http": _watched(HTTPConnectionPool, deadline),
-            "https": _watched(HTTPSConnectionPool, deadline),
+            "http": _watched(HTTPConnectionPool, deadline, reach),
+            "https": _watched(HTTPSConnectionPool, deadline, reach),
         }
         super().__init__(max_retries=0)
 
@@ -258,7 +274,7 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-def _watched(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPConnectionPool]:
+def _watched(pool: type[HTTPConnectionPool], deadline: Deadline, reach: Callable[[], None]) -> type[HTTPConnectionPool]:
     class Connection(pool.ConnectionCls):  # type: ignore[name-defined, misc]  # a class attribute of each pool
         response_class = _Response
 
@@ -272,6 +288,7 @@ def _watched(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPCon
             super()._tunnel()
             if deadline.over:  # as in Client.get; and of a connection that was cut, ssl would not close the socket
                 raise TimeoutError
+            reach()
 
     return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
@@ -303,9 +320,18 @@ def _reason(causes: list[BaseException]) -> str:
         text = f"the certificate is another host's: {text}"
     elif isinstance(cause, urllib3.exceptions.HTTPError):
         text = text.rpartition(": ")[2]  # before it stands a repr of the connection
-    if any(isinstance(each, urllib3.exceptions.ProxyError) for each in causes):
-        text = f"the proxy that the environment names: {text}"
     return _plain(text)
+
+
+def _of_proxy(proxy: Proxy, causes: list[BaseException]) -> FeedRefused:
+    """Return what is wrong with a proxy. It says nothing of the URL, so that it is said once for all of them."""
+    reason = _reason(causes)
+    malformed = any(isinstance(cause, ValueError) for cause in causes)
+    if malformed and "SOCKS" not in reason:
+        reason = "not of the form http://HOST:PORT"  # the reason can hold the password
+    message, way_out = f"{proxy}: {reason}", proxy.way_out(reason)
+    refuses = malformed or re.search(r"\b4[0-9][0-9]\b", reason)
+    return FeedRefused(message, way_out) if refuses else _Passing(message, way_out=way_out)
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ are. Nothing here looks at /etc/firewalld, and nothing needs root.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -137,7 +137,7 @@ class _Refresh:
                 del outcome  # what it holds is large, and the next one is coming
             if lost:
                 refusals = [*lost, *(each.refusal for each in stale)]
-                raise FeedRefused("\n".join(each.message for each in refusals), lost[0].way_out) from lost[0]
+                raise FeedRefused("\n".join(_together(refusals)), lost[0].way_out) from lost[0]
             if not arrived and self._is_compiled(kept):
                 if not any(self._cache.held.path(each.accepted.source.name).exists() for each in stale):
                     self._drop_held()  # but not while a publisher cannot be asked whether it stands by it
@@ -148,7 +148,7 @@ class _Refresh:
                     build.add(accepted.source, read(accepted.source.name, path, self._config, called=str(path)))
                 refreshed = self._put(staging, build, arrived)
         refused = {each.accepted.source.name: each.refusal.message for each in stale}
-        return replace(refreshed, stale=tuple(map(_serving, stale))), refused
+        return replace(refreshed, stale=tuple(_served(stale))), refused
 
     def _tell_of(self, outcome: Acquired) -> None:
         match outcome:
@@ -259,6 +259,29 @@ class _Build:
 def _content(candidate: Candidate) -> tuple[object, ...]:
     digests = {(source.name, source.sha256) for source in candidate.sources}
     return candidate.recipe, digests, candidate.ipv4, candidate.ipv6
+
+
+def _together(refusals: Iterable[FeedRefused]) -> list[str]:
+    """Return the messages, each of which begins with the name of a source; what several have in common, once."""
+    names: dict[str, list[str]] = {}
+    for name, _colon, reason in (each.message.partition(": ") for each in refusals):
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(sorted(each))}: {reason}" for reason, each in names.items()]
+
+
+def _served(stale: Iterable[Stale]) -> Iterator[str]:
+    """Yield what serves in whose place, and why; of sources that have one and the same reason, once."""
+    groups: dict[tuple[str, str], list[Stale]] = {}
+    for each in stale:
+        groups.setdefault((each.refusal.message.partition(": ")[2], each.refusal.way_out), []).append(each)
+    for (reason, way_out), group in groups.items():
+        if len(group) == 1:
+            yield _serving(group[0])
+            continue
+        sources = sorted((each.accepted.source.name, each.accepted.source.end_date) for each in group)
+        names, oldest = ", ".join(name for name, _date in sources), min(date for _name, date in sources)
+        served = f"{names}: {reason}; the files accepted last, the oldest to {oldest}, serve on"
+        yield f"{served}; way out: {way_out}" if way_out else served
 
 
 def _serving(stale: Stale) -> str:

@@ -221,7 +221,7 @@ class _Transfer:
 
     def _failed(self) -> Stale | Lost:
         name = self._order.name
-        message = f"{name}: " + "; ".join(reason.message for reason in self._reasons)
+        message = f"{name}: " + "; ".join(dict.fromkeys(reason.message for reason in self._reasons))
         refusal = FeedRefused(message, self._reasons[-1].way_out)
         refusal.__cause__ = self._reasons[-1]
         accepted = self._accepted

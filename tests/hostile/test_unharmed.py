@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -285,12 +286,6 @@ def stalling(talk: Talk) -> None:
     talk.stall()
 
 
-def forbidding(talk: Talk) -> None:
-    talk.receive()
-    talk.send(head("407 Proxy Authentication \x1b[2JRequired", length=0))
-    talk.close()
-
-
 def use_proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.delenv("no_proxy")
@@ -328,17 +323,107 @@ def assert_all_refused(place: Place, reason: str) -> float:
     return took
 
 
-def test_a_dead_proxy_is_told(before: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_proxy_blamed(place: Place, reason: str, way_out: str) -> None:
+    """Assert that a fetch says what is wrong with the proxy in one line, and what to do; and that nothing moved."""
+    accepted = place.state.exists()
+    kept = place.moving()
+    ended = place.run("fetch")
+    said = f"fwfeed: {', '.join(sorted(RECORDS))}: the proxy {reason}"
+    hint = f"way out: {way_out}; without a proxy: unset HTTPS_PROXY, or name the host in no_proxy"
+    lines = ended.err.splitlines()
+    if accepted:
+        assert len(lines) == 2, ended.err
+        assert re.fullmatch(
+            rf"{re.escape(said)}; the files accepted last, the oldest to [0-9-]+, serve on; {re.escape(hint)}", lines[0]
+        )
+        assert lines[1] == "nothing changed"
+    else:
+        assert lines == [said, f"fwfeed: {hint}"]
+    assert ended.code == 3
+    place.assert_unmoved(kept)
+    assert "secret" not in ended.err + place.run("status").out
+
+
+LOOK = "see that HTTPS_PROXY is http://HOST:PORT, and that a proxy for HTTP answers there"
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_dead_proxy_is_told_once(retries: int, before: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.configure(retries=retries)
     with Server(None) as gone:
         pass
     use_proxy(gone.port, monkeypatch)
-    assert_all_refused(place, "the proxy that the environment names: [Errno 111] Connection refused")
+    tried = f" (tried {retries + 1} times)" if retries else ""
+    reason = f"127.0.0.1:{gone.port} of HTTPS_PROXY: [Errno 111] Connection refused{tried}"
+    assert_proxy_blamed(place, reason, LOOK)
 
 
-def test_a_proxy_that_forbids_is_told(before: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server(None, greet=forbidding) as proxy:
+def greeting(raw: bytes) -> Callable[[Talk], None]:
+    def greet(talk: Talk) -> None:
+        talk.receive()
+        talk.send(raw)
+        talk.close()
+
+    return greet
+
+
+WHO = "it wants to know who asks: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason", "way_out"),
+    [
+        (
+            head("407 Proxy Authentication \x1b[2JRequired", length=0),
+            "Tunnel connection failed: 407 Proxy Authentication ?[2JRequired",
+            WHO,
+        ),
+        (head("403 Forbidden", length=0), "Tunnel connection failed: 403 Forbidden", "have the proxy let it through"),
+        (head("502 Bad Gateway", length=0), "Tunnel connection failed: 502 Bad Gateway", LOOK),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "this is not HTTP: SSH-2.0-OpenSSH_9.9", LOOK),
+    ],
+)
+def test_a_proxy_that_refuses_or_is_none_is_told_once(
+    raw: bytes, reason: str, way_out: str, before: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(None, greet=greeting(raw)) as proxy:
         use_proxy(proxy.port, monkeypatch)
-        assert_all_refused(place, "Tunnel connection failed: 407 Proxy Authentication ?[2JRequired")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy.port}")
+        assert_proxy_blamed(place, f"127.0.0.1:{proxy.port} of HTTPS_PROXY: {reason}", way_out)
+
+
+@pytest.mark.parametrize(
+    ("url", "place_told"),
+    [
+        ("nonsense://", "(without a host)"),
+        ("http://user:secret@", "(without a host)"),
+        ("http://user:secret@127.0.0.1:port", "127.0.0.1:port"),
+    ],
+)
+def test_a_proxy_of_another_form_is_told_once_and_without_its_password(
+    url: str, place_told: str, before: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_proxy(1, monkeypatch)
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    assert_proxy_blamed(place, f"{place_told} of HTTPS_PROXY: not of the form http://HOST:PORT", LOOK)
+
+
+def test_the_variable_that_names_the_proxy_is_told(before: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_proxy(1, monkeypatch)
+    monkeypatch.delenv("HTTPS_PROXY")
+    for name in ("ALL_PROXY", "all_proxy", "https_proxy"):  # the later goes before the earlier
+        monkeypatch.setenv(name, f"http://127.0.0.1:{len(name)}")
+        assert f"the proxy 127.0.0.1:{len(name)} of {name}: " in place.run("fetch").err
+
+
+def test_a_host_that_the_proxy_is_not_for_is_asked_itself(
+    before: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_proxy(1, monkeypatch)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    place.server.forget()
+    assert place.run("fetch").code == 0
+    assert place.server.connections == 5
 
 
 @pytest.mark.parametrize("greet", [stalling, dripping, dripping_behind, resetting])
