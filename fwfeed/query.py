@@ -49,7 +49,9 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
         except (netaddr.AddrFormatError, ValueError):
             problems.append(f"{text!r} is not an IP address")
     if problems:
-        raise ConfigError(problems, "give single addresses, like 192.0.2.1 or 2001:db8::1")
+        prefixes = " ".join(text for text in addresses if _is_prefix(text))
+        way_out = f"for prefixes: fwfeed lookup --why {prefixes}" if prefixes else ""
+        raise ConfigError(problems, way_out or "give single addresses, like 192.0.2.1 or 2001:db8::1")
     state = Path(config.paths.state)
     candidate = candidates.load(state)
     families = {family for _, family in parsed}
@@ -69,6 +71,15 @@ def lookup(config: Config, addresses: Sequence[str]) -> list[Found]:
         )
         for address, family in parsed
     ]
+
+
+def _is_prefix(text: str) -> bool:
+    import netaddr
+
+    try:
+        return "/" in text and netaddr.IPNetwork(text) is not None
+    except (netaddr.AddrFormatError, ValueError):
+        return False
 
 
 def status(config: Config, *, now: datetime) -> Status:

@@ -17,6 +17,7 @@ from fwfeed import __version__
 from fwfeed.cli import changes, monitoring, observing, reporting
 from fwfeed.cli import commands as do
 from fwfeed.cli.session import DEFAULT_CONFIG, Session, guarded
+from fwfeed.cli.usage import Parser
 from fwfeed.errors import ConfigError, ExitCode
 
 
@@ -84,14 +85,14 @@ def _exit_codes() -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Return what reads the arguments; manual page and completion are made of it, too."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG})")
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     loudness = common.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="store_true", help="show progress even where there is no terminal")
     loudness.add_argument("-q", "--quiet", action="store_true", help="no progress and no closing remark")
 
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="fwfeed",
         description="Keep a country's address set current inside firewalld, and prove that the kernel holds it.",
         epilog=_exit_codes(),

@@ -127,6 +127,8 @@ def review_lines(review: Review, config: Config, zone: tzinfo) -> Iterator[str]:
                 yield f"  {_origin(source, term, excluded):<24} {moved}"
         for sign, prefixes in (("-", delta.removed), ("+", delta.added)):
             yield from (f"{sign} {format_prefix(prefix, delta.family)}" for prefix in prefixes)
+    if not any(delta.added or delta.removed for delta in review.deltas):
+        yield "no difference"
 
 
 def review_json(review: Review) -> dict[str, Any]:

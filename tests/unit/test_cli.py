@@ -111,6 +111,32 @@ def test_the_installed_command_exits_2_too() -> None:
     assert_fails(spawn("nonsense"), 2, "invalid choice: 'nonsense'")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("updat", "argument COMMAND: invalid choice: 'updat'; did you mean update?"),
+        ("STATUS", "argument COMMAND: invalid choice: 'STATUS'; did you mean status?"),
+        ("xyzzy", "argument COMMAND: invalid choice: 'xyzzy'; see fwfeed --help"),
+        ("check --nagos", "unrecognized arguments: --nagos; did you mean --nagios?"),
+        ("apply --confirm-withn 2m", "unrecognized arguments: --confirm-withn 2m; did you mean --confirm-within?"),
+        ("status --cnfig=/x", "unrecognized arguments: --cnfig=/x; did you mean --config?"),
+        ("--cnfig /x status", "unrecognized arguments: --cnfig; did you mean --config?"),
+        ("--jsno status", "unrecognized arguments: --jsno; did you mean --json?"),
+        ("status -json", None),
+        ("list --bogus", "unrecognized arguments: --bogus; see fwfeed list --help"),
+        ("status extra", "unrecognized arguments: extra; see fwfeed status --help"),
+        ("report --lang j", "argument --lang: invalid choice: 'j'; did you mean ja?"),
+        ("list --family 5", "argument --family: invalid choice: 5 (choose from 4, 6)"),
+    ],
+)
+def test_what_is_mistyped_is_named_with_what_is_near(words: str, said: str | None) -> None:
+    ended = run(*words.split())
+    assert (ended.code, ended.out) == (2, ""), ended
+    if said is not None:
+        prog = "fwfeed" if "COMMAND" in said or words.startswith("-") else f"fwfeed {words.partition(' ')[0]}"
+        assert ended.err.splitlines()[-1] == f"{prog}: error: {said}"
+
+
 def test_a_configuration_that_is_not_there_exits_2(tmp_path: Path) -> None:
     missing = tmp_path / "no.toml"
     assert_fails(
@@ -416,6 +442,17 @@ def test_lookup_of_what_is_no_address_exits_2(garbage: str, ready: World) -> Non
 def test_lookup_names_everything_that_is_no_address(ready: World) -> None:
     ended = ready.run("lookup", "this", "192.0.2.1", "that")
     assert_fails(ended, 2, "'this' is not", "'that' is not", "way out: give single addresses")
+
+
+@pytest.mark.parametrize("prefix", ["198.51.100.3/32", "198.51.100.0/24", "2001:db8:1::/48"])
+def test_lookup_of_a_prefix_points_to_why(prefix: str, ready: World) -> None:
+    before = snapshot(ready.root)
+    ended = ready.run("lookup", "192.0.2.1", prefix)
+    assert_fails(
+        ended, 2, f"fwfeed: {prefix!r} is not an IP address\n", f"way out: for prefixes: fwfeed lookup --why {prefix}\n"
+    )
+    assert snapshot(ready.root) == before
+    assert ready.run("lookup", "--why", prefix).code == 0, "the way out is one"
 
 
 def test_after_a_change_of_the_set_render_asks_for_a_fetch(ready: World) -> None:

@@ -400,6 +400,22 @@ def test_diff_shows_numbers_and_each_origin_and_exact_prefixes(holding: World) -
     assert [line[:28] for line in lines[-2:]] == ["HELD by gate max_shrink: IPv"] * 2
 
 
+def test_diff_of_what_does_not_differ_says_so(made: World) -> None:
+    install(made)
+    ended = made.run("diff")
+    assert (ended.code, ended.err) == (0, "")
+    head, *lines = ended.out.splitlines()
+    assert head.endswith(" against generation 1")
+    assert lines == [
+        "set JP (IPv4): 2,624 -> 2,624 addresses",
+        "set JP6 (IPv6): 1.21e+24 -> 1.21e+24 addresses",
+        "no difference",
+    ]
+    made.publish("apnic", apnic(ALL - 1, serial=2))
+    assert made.run("fetch").code == 0
+    assert "no difference" not in made.run("diff").out
+
+
 def test_diff_says_the_same_as_json(holding: World) -> None:
     value = holding.run("diff", "--json").value
     assert value["families"]["4"] == {
