@@ -113,7 +113,7 @@ class Output:
 
 
 def _way_to_start(error: OSError) -> str:
-    return access.SELINUX if isinstance(error, PermissionError) else ""
+    return access.as_root() if isinstance(error, PermissionError) else ""
 
 
 _PACKAGES = {

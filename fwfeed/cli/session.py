@@ -128,6 +128,14 @@ def guarded(run: Callable[[], int]) -> int:
         code = error.code
     except BrokenPipeError:
         pass  # whoever was reading the result has seen enough
+    except OSError as error:
+        if error.filename is None:
+            raise
+        from fwfeed.access import hint
+
+        reason = error.strerror or type(error).__name__
+        complain(FwfeedError(f"{os.fsdecode(error.filename)}: {reason}", hint(error, error.filename)))
+        code = ExitCode.FAILED
     except KeyboardInterrupt as error:
         say_why([f"interrupted{f' by {error}' if str(error) else ''}"], "")
         code = ExitCode.FAILED
@@ -208,4 +216,8 @@ def _load_config(path: Path | None) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError([f"{file}: not UTF-8: {error.reason}"]) from None
     except OSError as error:
-        raise ConfigError([f"{file}: {error.strerror}"], "name a file that can be read with --config") from None
+        from fwfeed.access import as_root
+
+        otherwise = f"{as_root()}; or " if isinstance(error, PermissionError) else ""
+        way_out = f"{otherwise}name a file that can be read with --config"
+        raise ConfigError([f"{file}: {error.strerror}"], way_out) from None

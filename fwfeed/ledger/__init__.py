@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known
 from fwfeed.ledger.clock import believed
@@ -113,8 +114,13 @@ class Ledger:
 
     @classmethod
     def find(cls, file: Path, *, patience: float = _BUSY_SECONDS) -> Self | None:
-        """Open a ledger, or return None where there is none yet."""
-        return cls.open(file, patience=patience) if os.path.lexists(file) else None
+        """Open a ledger, or return None where there is none yet. Raises FwfeedError as `open` does."""
+        if not os.path.lexists(file) and access.barred(file) is None:
+            return None
+        if not os.access(file, os.R_OK | os.W_OK, effective_ids=True) and os.geteuid() != 0:
+            message = f"{file}: the ledger cannot be read: it is for root alone, as command lines can hold secrets"
+            raise FwfeedError(message, "run it with sudo")
+        return cls.open(file, patience=patience)
 
     def __enter__(self) -> Self:
         return self

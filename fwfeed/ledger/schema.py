@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError
 from fwfeed.flow import Direction, Known
 from fwfeed.tally import HOUR, NO_PORT, NO_USER, NOBODY, Program, Tally, milliseconds, moment
@@ -145,7 +146,8 @@ def explained(file: Path) -> Iterator[None]:
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise Busy(f"{file}: in use by somebody else", "try again") from error
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-            raise FwfeedError(f"cannot write {file}: {error}", "check the folder's rights and free space") from error
+            where = "see that the folder can be written, and that there is room"
+            raise FwfeedError(f"cannot write {file}: {error}", f"{where}; {access.SELINUX}") from error
         raise Damaged(f"{file}: damaged: {error}", way_out(file)) from error
     except (ValueError, TypeError, OverflowError) as error:
         raise Damaged(f"{file}: damaged: {error}", way_out(file)) from error

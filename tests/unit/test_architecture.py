@@ -65,7 +65,7 @@ EDGES: Mapping[str, frozenset[str]] = {
     "netlink": frozenset(),
     "nflog": frozenset({"access", "netlink"}),
     "attribution": frozenset({"netlink", "process"}),
-    "ledger": frozenset({"store"}),
+    "ledger": frozenset({"access", "store"}),
     "names": frozenset(),
     "zone": frozenset(),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -17,12 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError
 from fwfeed.store import files
 from tests import needs
 from tests.skipping import require
 from tests.unit.builders import CHECKOUT, snapshot
 
+SELINUX = "SELinux may refuse it: ausearch -m avc -ts recent"
 ELSEWHERE = "see that the path in [paths] is right, and that there is room"
 
 
@@ -660,11 +663,67 @@ files.require_own(Path({str(tmp_path / "anybody")!r}))
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, timeout=60)
 
 
-def test_a_denied_permission_says_to_run_as_root_or_to_use_other_paths() -> None:
+@pytest.mark.parametrize(
+    ("euid", "error", "message", "way_out"),
+    [
+        (
+            1,
+            PermissionError(errno.EACCES, "Permission denied"),
+            "permission denied",
+            "run it as root (sudo), or name paths of your own in [paths]",
+        ),
+        (0, PermissionError(errno.EACCES, "Permission denied"), "permission denied", SELINUX),
+        (
+            0,
+            PermissionError(errno.EPERM, "Operation not permitted"),
+            "Operation not permitted",
+            f"its attributes may forbid it: lsattr -d /etc/firewalld; or {SELINUX}",
+        ),
+        (
+            0,
+            OSError(errno.EROFS, "Read-only file system"),
+            "Read-only file system",
+            "its file system is read-only: findmnt -T /etc/firewalld; in a unit of systemd's, see its ReadWritePaths=",
+        ),
+        (0, OSError(errno.EIO, "Input/output error"), "Input/output error", "its disk fails: journalctl -k"),
+    ],
+)
+def test_a_refusal_of_the_system_says_what_to_do_about_its_own_reason(
+    euid: int, error: OSError, message: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.setattr(access, "_overrides_rights", lambda: True)  # as of root outside of a container
     with pytest.raises(FwfeedError) as caught, files.explained("write", "/etc/firewalld"):
-        raise PermissionError(13, "Permission denied")
-    assert caught.value.message == "cannot write /etc/firewalld: permission denied"
-    assert caught.value.way_out == "run it as root (sudo), or name paths of your own in [paths]"
+        raise error
+    assert (caught.value.message, caught.value.way_out) == (f"cannot write /etc/firewalld: {message}", way_out)
+
+
+def test_root_without_rights_over_the_files_of_others_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in fwfeed-apply.service, which has no CAP_DAC_OVERRIDE."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(access, "_overrides_rights", lambda: False)
+    with pytest.raises(FwfeedError) as caught, files.explained("write", "/var/lib/fwfeed"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert (
+        caught.value.way_out
+        == f"root may only do here what the rights of files say (namei -l /var/lib/fwfeed); or {SELINUX}"
+    )
+
+
+def test_a_file_that_nobody_may_change_is_told(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("chattr") is None:
+        leave_out("only root can make a file immutable")
+    file = tmp_path / "file"
+    file.write_text("before")
+    if subprocess.run(["chattr", "+i", file], check=False, capture_output=True).returncode:
+        leave_out("the file system has no attributes, or the container may not set them")
+    try:
+        with pytest.raises(FwfeedError) as caught:
+            files.replace(file, b"after")
+    finally:
+        subprocess.run(["chattr", "-i", file], check=True)
+    assert f"lsattr -d {file}" in caught.value.way_out
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
 
 
 def test_a_real_denial_is_explained_too() -> None:
