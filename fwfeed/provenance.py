@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fwfeed import delegated, feeds
-from fwfeed.compile import configured
+from fwfeed.compile import configured, recipe
 from fwfeed.config import Config
 from fwfeed.errors import ConfigError, FwfeedError, printable
 from fwfeed.fetch import REGISTRY_CAP, origins
@@ -92,7 +92,7 @@ def _entries(
     feed = next((feed for feed in config.feeds if feed.name == source.name), None)
     if feed is None or feed.description not in candidate.recipe.feeds:
         message = f"feed {source.name} is no longer in the configuration as it was when the candidate was compiled"
-        raise FwfeedError(message, "run: fwfeed fetch")
+        raise FwfeedError(message, candidates.way_to_fetch(Path(config.paths.state), recipe(config)))
     lines = raw.split(b"\n")
     origin = origins(raw, source.url)
     for entry in feeds.parse(raw, feed=feed, file=str(path)).listed(family):

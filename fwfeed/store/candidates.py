@@ -66,10 +66,9 @@ def way_to_fetch(state: Path, wanted: Recipe | None = None) -> str:
         if held is not None and wanted in (None, held.recipe):
             return "a gate holds what was fetched: see it: fwfeed diff; if it is right: fwfeed approve"
     with suppress(FwfeedError):
-        refused = refusals(state)
+        refused = [each.reason for each in refusals(state) if not each.name]  # whole, and not of one source alone
         if refused:
-            reasons = "; ".join(refused[0].reason.splitlines())
-            return f"the last fetch was refused: {reasons}; mend that first, then: fwfeed fetch"
+            return f"the last fetch was refused: {'; '.join(refused[0].splitlines())}; mend that, then: fwfeed fetch"
     return "run: fwfeed fetch"
 
 

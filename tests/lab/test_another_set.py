@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.matrix import on_one_version
 from tests.lab.world import World
+from tests.unit.builders import CHECKOUT
 
 pytestmark = [
     pytest.mark.lab,
@@ -17,6 +18,7 @@ pytestmark = [
 AUSTRIA = "apnic|AT|ipv4|192.0.2.0|256|20110811|assigned|A3"
 JP, US, AT = "198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24"
 
+FEEDS = CHECKOUT / "tests/data/feeds"
 Sets = dict[str, set[str]]
 
 
@@ -113,6 +115,20 @@ def test_a_list_that_would_move_more_than_the_gates_allow_goes_in_by_hand_alone(
     held(applied, "include +office; IPv4: 100.0% of the addresses would come, allowed is 25.0%", "update")
     assert applied.fwfeed("update").returncode == 0
     assert applied.kernel_set("JP") == {JP, AT}
+
+
+def test_an_update_whose_list_is_refused_says_why_and_not_to_fetch(applied: World) -> None:
+    applied.configure(set='name = "JP"\ninclude = ["cloud"]')
+    with (applied.folder / "fwfeed.toml").open("a") as file:
+        file.write(
+            f'[[feed]]\nname = "cloud"\nurl = "{(FEEDS / "aws.json").as_uri()}"\nformat = "aws"\nregions = ["mars"]\n'
+        )
+    done = applied.fwfeed("update")
+    assert (done.returncode, done.stdout) == (3, "")
+    why, hint = done.stderr.splitlines()
+    assert "no prefix of region 'mars'" in why
+    assert hint == "fwfeed: way out: correct the feed's filter in the configuration, or take it out"
+    assert applied.kernel_set("JP") == {JP}
 
 
 @pytest.mark.parametrize("command", ["update", "uninstall"])

@@ -150,7 +150,7 @@ def test_two_feeds_and_the_registries_make_one_set(made: World) -> None:
 
 
 def test_a_set_can_be_made_of_feeds_alone(made: World) -> None:
-    configure(made, feed("more", SAMPLES / "plain.txt"), include=["more"], countries=[])
+    configure(made, feed("more", SAMPLES / "plain.txt"), include=["more"], name="LISTS", countries=[])
     fetch(made)
     assert listed(made) == union(*CASES["plain"][2])
 
@@ -162,7 +162,7 @@ def test_a_geofeed_without_countries_is_asked_for_those_of_the_set(made: World) 
     japan = listed(made)
     assert "192.0.2.0/26" in japan
     assert "192.0.2.96/27" not in japan
-    configure(made, geo, include=["geo"], countries=["JP", "DE"])
+    configure(made, geo, include=["geo"], name="BOTH", countries=["JP", "DE"])
     fetch(made)
     assert "192.0.2.0/24" in listed(made), "both countries together have all of it"
 
@@ -288,6 +288,54 @@ def test_a_filter_with_a_typo_is_refused_with_a_hint_and_what_is_live_stays(
     )
     fetch(made)
     assert made.run("status", "--json").value["refused"] == []
+
+
+def way_out(ended: Ended) -> str:
+    assert ended.code == 1, ended
+    return ended.err.rpartition("fwfeed: way out: ")[2].rstrip()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_after_a_fetch_that_was_refused_no_hint_is_to_fetch_again(made: World, *, first: bool) -> None:
+    if not first:
+        configure(made)
+        fetch(made)
+    bad = feed("cloud", SAMPLES / "aws.json", format="aws", regions=["mars"])
+    configure(made, bad, include=["cloud"])
+    assert way_out(made.run("render")) == "run: fwfeed fetch"
+    refused = made.run("fetch")
+    assert refused.code == 3
+    before = snapshot(made.root)
+    for command in (["render"], ["check"], *([["diff"], ["list"], ["lookup", "192.0.2.1"]] if first else [])):
+        hint = way_out(made.run(*command))
+        assert hint.startswith(f"the last fetch was refused: cloud: {(SAMPLES / 'aws.json').as_uri()}: no prefix of ")
+        assert hint.endswith("; mend that, then: fwfeed fetch")
+    assert snapshot(made.root) == before
+    configure(made, bad.replace("mars", "eu-central-1"), include=["cloud"])
+    fetch(made)
+    assert made.run("render").code == 0
+
+
+def test_after_a_fetch_that_is_held_the_hint_is_to_look_at_it(made: World) -> None:
+    configure(made)
+    text = made.config.read_text()
+    made.config.write_text(f'{text}[gates]\nmax_space = "0%"\n')
+    assert made.run("fetch").code == 3
+    hint = "a gate holds what was fetched: see it: fwfeed diff; if it is right: fwfeed approve"
+    assert way_out(made.run("render")) == way_out(made.run("list")) == hint
+    configure(made, include=["192.0.2.0/24"])
+    assert way_out(made.run("approve")) == "run: fwfeed fetch", "what is held is for other settings"
+
+
+def test_one_source_that_was_refused_does_not_keep_a_fetch_from_being_the_hint(made: World) -> None:
+    configure(made)
+    fetch(made)
+    (made.published / "delegated-ripencc-extended-latest").unlink()
+    assert made.run("fetch").code == 3
+    configure(made, include=["192.0.2.0/24"])
+    assert way_out(made.run("render")) == "run: fwfeed fetch"
+    assert made.run("fetch").code == 3
+    assert made.run("render").code == 0, "the way out is one"
 
 
 def test_a_feed_that_was_never_there_refuses_all(made: World) -> None:
