@@ -121,3 +121,9 @@ class Status:
     actions: Actions | None
     watching: Watching | None
     unreached: Mapping[str, str]
+
+    @property
+    def no_candidate(self) -> str:
+        """What to say where there is no candidate: to fetch, unless that has just come to nothing."""
+        tried = self.held is not None or any(not refusal.name for refusal in self.refusals)
+        return "none yet" if tried else "none yet; run: fwfeed fetch"

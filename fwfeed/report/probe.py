@@ -128,7 +128,8 @@ def line(findings: Sequence[Finding], perfdata: Sequence[str] = ()) -> tuple[Lev
 def _standing(status: Status, now: datetime, zone: tzinfo, *, root: bool) -> Iterator[Finding]:
     generation = status.generation
     if status.candidate is None:
-        yield Finding(Level.UNKNOWN, "no candidate yet; run: fwfeed fetch", main=generation is None)
+        text = status.no_candidate.replace("none yet", "no candidate yet")
+        yield Finding(Level.UNKNOWN, text, main=generation is None)
     if generation is None and status.held_back:
         yield Finding(Level.WARNING, "nothing is installed", main=True)
     elif generation is None and status.candidate is not None:

@@ -66,7 +66,7 @@ def _watching(watching: Watching | None) -> str:
 
 def _details(status: Status, config: Config, now: datetime, zone: tzinfo) -> Iterator[str]:
     if status.candidate is None:
-        yield "candidate: none yet; run: fwfeed fetch"
+        yield f"candidate: {status.no_candidate}"
     else:
         yield from candidate_lines(status.candidate, config, zone)
     yield from refusal_lines(status.refusals, zone)

@@ -310,6 +310,12 @@ def test_after_a_fetch_that_was_refused_no_hint_is_to_fetch_again(made: World, *
         hint = way_out(made.run(*command))
         assert hint.startswith(f"the last fetch was refused: cloud: {(SAMPLES / 'aws.json').as_uri()}: no prefix of ")
         assert hint.endswith("; mend that, then: fwfeed fetch")
+    nagios = made.run("check", "--nagios").out
+    if first:
+        shown = made.run("status", "-v").out
+        assert "candidate: none yet\n" in shown
+        assert "run: fwfeed fetch" not in shown + nagios
+        assert "no prefix of region 'mars'" in nagios
     assert snapshot(made.root) == before
     configure(made, bad.replace("mars", "eu-central-1"), include=["cloud"])
     fetch(made)

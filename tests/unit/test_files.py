@@ -22,7 +22,7 @@ from fwfeed import access
 from fwfeed.errors import FwfeedError
 from fwfeed.store import files
 from tests import needs
-from tests.skipping import require
+from tests.skipping import leave_out, require
 from tests.unit.builders import CHECKOUT, snapshot
 
 SELINUX = "SELinux may refuse it: ausearch -m avc -ts recent"
