@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fwfeed import access
 from fwfeed.errors import FwfeedError
 from fwfeed.logline import LONGEST, Line, lines_of, microseconds, of_dmesg, of_journal, of_syslog, stamp_of
 from fwfeed.process import Output
@@ -90,7 +91,7 @@ def _file(path: Path) -> Generator[bytes, None, None]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise FwfeedError(f"{path}: {error.strerror}", "name a file that can be read") from None
+        raise FwfeedError(f"{path}: {error.strerror}", access.as_root()) from None
     try:
         yield from _lines(descriptor, LONGEST)
     except OSError as error:

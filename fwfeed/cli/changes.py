@@ -25,7 +25,11 @@ def update(session: Session) -> int:
 
     require_root()  # before the candidate is replaced, not after
     before = _stamp(session)
-    code = without_root(session, lambda: refresh(session, show=False))
+    try:
+        code = without_root(session, lambda: refresh(session, show=False))
+    except FwfeedError as error:  # as where user fwfeed cannot reach a folder; what is installed is still looked after
+        complain(error)
+        code = int(error.code)
     without_news = code not in {ExitCode.DONE, TOLD}
     if without_news and not (code in _GOES_ON and _has_candidate(session)):  # why, was said
         return code

@@ -61,7 +61,7 @@ EDGES: Mapping[str, frozenset[str]] = {
     "signals": frozenset(),
     "privileges": frozenset({"access"}),
     "proof": frozenset({"firewalld"}),
-    "kernlog": frozenset({"process"}),
+    "kernlog": frozenset({"access", "process"}),
     "netlink": frozenset(),
     "nflog": frozenset({"access", "netlink"}),
     "attribution": frozenset({"netlink", "process"}),
