@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fwfeed.checks import check_daemon, check_files
+from fwfeed.checks import check_daemon, check_files, check_others
 from fwfeed.config import Config, Inbound, InboundConfig, Outbound, OutboundConfig, SetConfig, WatchConfig
 from fwfeed.render import Rendered, render
 from tests.unit.builders import candidate, shipped, templates
@@ -387,3 +387,18 @@ def test_a_sound_daemon_and_comments_have_no_problems(conf: str) -> None:
 def test_the_first_of_two_lines_counts_as_it_does_for_firewalld() -> None:
     assert check_daemon("FlushAllOnReload=yes\nFlushAllOnReload=no\n") == []
     assert len(check_daemon("FlushAllOnReload=no\nFlushAllOnReload=yes\n")) == 1
+
+
+def test_what_others_name_is_found_wherever_it_stands() -> None:
+    others = {
+        "zones/work.xml": b'<zone><source ipset="JP"/><rule family="ipv6"><source ipset="JP6"/><accept/></rule></zone>',
+        "policies/mine.xml": b'<policy><rule family="ipv4"><destination ipset="JP" invert="true"/></rule></policy>',
+        "zones/other.xml": b'<zone><source ipset="JPX"/><source address="192.0.2.0/24"/></zone>',
+        "zones/broken.xml": b'<zone><source ipset="JP">',
+    }
+    assert check_others(others, {"JP", "JP6"}) == [
+        "zones/work.xml: <source> names ipset 'JP', which would be removed",
+        "zones/work.xml: <source> names ipset 'JP6', which would be removed",
+        "policies/mine.xml: <destination> names ipset 'JP', which would be removed",
+    ]
+    assert check_others(others, set()) == []

@@ -732,6 +732,42 @@ def test_one_approval_of_what_is_held_lets_it_through_to_the_apply(made: World) 
     assert plan(settings(made)).target.changes.keys() == {"ipsets/JP.xml"}
 
 
+OTHER_SETS = [
+    ('countries = ["DE"]', "name JP -> DE, countries JP -> DE"),
+    ('name = "JP"\ncountries = ["DE"]', "countries JP -> DE"),
+    ('name = "HOME"', "name JP -> HOME"),
+]
+
+
+@pytest.mark.parametrize(("table", "what"), OTHER_SETS)
+def test_another_set_is_told_and_left_to_somebody_who_asks(table: str, what: str, made: World) -> None:
+    install(made)
+    made.configure(set_table=f"{table}\ninclude = []")
+    assert made.run("fetch").code == 0
+    before = snapshot(made.root)
+    verdict = {"gate": "set_changed", "reason": f"the set changes: {what}"}
+    shown = made.run("render", "--dry-run").out
+    assert f"\nthe set changes: {what}; an apply by a timer leaves it out: fwfeed apply\n" in shown
+    value = made.run("render", "--json").value
+    assert (value["set_changes"], value["held"], value["held_unattended"]) == (what, [], [verdict])
+    assert shown_as_held(made, "diff") == [f"HELD by gate set_changed: the set changes: {what}"]
+    assert snapshot(made.root) == before
+    assert made.run("approve").out.startswith(f"approved: the set changes: {what}\n")
+    assert made.run("render", "--json").value["held_unattended"] == []
+    assert f"\nthe set changes: {what}\n" in made.run("render", "--dry-run").out, "though a timer takes it now"
+
+
+def test_how_far_another_set_goes_that_cannot_be_read_is_for_somebody_to_say(made: World) -> None:
+    install(made)
+    (made.state / "generations/000001/files/ipsets/JP.xml").write_text("<ipset><entry>no address</entry></ipset>")
+    made.configure(set_table='include = ["192.0.2.0/25"]')
+    assert made.run("fetch").code == 0
+    (verdict,) = made.run("render", "--json").value["held_unattended"]
+    assert verdict["gate"] == "set_changed"
+    assert "the set changes: include" in verdict["reason"]
+    assert "how far cannot be told: generation 1: " in verdict["reason"]
+
+
 def test_a_damaged_set_of_what_is_installed_is_said_by_diff(drifted: World) -> None:
     (drifted.state / "generations/000001/files/ipsets/JP.xml").write_text("<ipset><entry>no address</entry></ipset>")
     for command in ("diff", "approve", "status"):
