@@ -72,13 +72,14 @@ class FeedRefused(FwfeedError):
 
 
 class ParseError(FeedRefused):
-    """A file breaks its format. `line` counts from 1; 0 stands for the file as a whole."""
+    """A file breaks its format. `line` counts from 1; 0 stands for the file as a whole. `text` is without the place."""
 
     def __init__(self, file: str, line: int, message: str, way_out: str = "") -> None:
         place = f"{file}:{line}" if line else file
         super().__init__(f"{place}: {message}", way_out)
         self.file = file
         self.line = line
+        self.text = message
 
 
 class Held(FwfeedError):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from fwfeed.feeds import cloud, geofeed, plain
+from fwfeed.errors import ParseError
+from fwfeed.feeds import cloud, geofeed, hints, plain
 from fwfeed.feeds.special import SPECIAL_PURPOSE, Purpose, purpose, special_purpose
 from fwfeed.model import Listing
 
@@ -59,8 +60,24 @@ def parse(raw: bytes, *, feed: Feed, file: str) -> Listing:
 
     `file` is what messages call it. Raises ParseError, with the line where there is one, for a file that breaks its
     format, for one with more than 200,000 entries, and for a region, service or scope that an AWS or Google file
-    does not know. The sources of each format are in `plain`, `cloud` and `geofeed`.
+    does not know; where the file seems to be of another format, it says of which. The sources of each format are in
+    `plain`, `cloud` and `geofeed`.
     """
+    try:
+        return _parse(raw, feed, file)
+    except ParseError as error:
+        document = feed.format in {Format.AWS, Format.GCP}
+        found = hints.guess(raw, 0 if document else error.line)
+        # a document says itself what it lacks to be the provider's; rows of a plain list are rows of a geofeed, too
+        usual = {Format.PLAIN: set(), Format.GEOFEED: {Format.PLAIN, hints.CSV}}.get(feed.format, {hints.JSON})
+        if found is None or found.format in {feed.format, *usual}:
+            raise
+        reads = f', which format = "{found.format}" reads' if found.format in set(Format) else ""
+        message = f"{error.text}; this looks like {found.what}{reads}"
+        raise ParseError(file, error.line, message, found.way_out) from None
+
+
+def _parse(raw: bytes, feed: Feed, file: str) -> Listing:
     match feed.format:
         case Format.PLAIN:
             return plain.parse(raw, file=file)

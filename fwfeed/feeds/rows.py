@@ -56,7 +56,8 @@ def refuse_html(raw: bytes, file: str) -> None:
     """Raise ParseError where the first visible character is `<`: what a server or a captive portal says instead."""
     if found := _HTML.match(raw):
         line = raw.count(b"\n", 0, found.end()) + 1
-        message = "this is HTML, not a list: an error page, or a captive portal's"
+        what = "XML" if raw[found.end() - 1 :].startswith(b"<?xml") else "HTML"
+        message = f"this is {what}, not a list: an error page, or a captive portal's"
         raise ParseError(file, line, message, "open the feed's url in a browser, and correct it if it has moved")
 
 

@@ -166,9 +166,10 @@ def test_what_is_not_a_range_is_refused_with_its_line(text: str, message: str) -
 
 @pytest.mark.parametrize("format_", Format)
 @pytest.mark.parametrize("raw", [b"<!DOCTYPE html>", b"\xef\xbb\xbf <html>\xff", b"  <?xml?>"])
-def test_html_is_no_feed(format_: Format, raw: bytes) -> None:
-    assert refusal(raw, format_) == (1, HTML)
-    assert refusal(b"\n\r\n\t" + raw.removeprefix(b"\xef\xbb\xbf"), format_) == (3, HTML)
+def test_html_and_xml_are_no_feed(format_: Format, raw: bytes) -> None:
+    said = HTML.replace("HTML", "XML") if b"xml" in raw else HTML
+    assert refusal(raw, format_) == (1, said)
+    assert refusal(b"\n\r\n\t" + raw.removeprefix(b"\xef\xbb\xbf"), format_) == (3, said)
 
 
 @pytest.mark.parametrize("format_", TEXTS)
