@@ -19,6 +19,7 @@ from fwfeed.config.texts import feed_name
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Candidate, Part, Recipe, Source
 from fwfeed.prefixes import Family, Prefix, cover, format_prefix, merge, parse_prefix, spans
+from fwfeed.remark import Remark, RemarkKind
 
 _FORMAT = 2
 # What makes values out of few bytes: `[],` would take thirty times its size in memory. A candidate has some for each
@@ -26,6 +27,8 @@ _FORMAT = 2
 _OPENINGS = 20_000
 _COMMAS = 2 * PREFIX_CAP + 10 * _OPENINGS
 _REASON_LENGTH = 300
+_REMARKS = 20
+_REMARK_LENGTH = 500
 _MOST = 1 << 128  # the addresses of IPv6; whatever is counted is less
 
 
@@ -35,7 +38,10 @@ def dump(candidate: Candidate) -> bytes:
         "format": _FORMAT,
         "compiled": candidate.compiled.astimezone(UTC).isoformat(timespec="seconds"),
         "recipe": recipe_to_json(candidate.recipe),
-        "sources": sources_to_json(candidate.sources),
+        "sources": [
+            each if not source.remarks else {**each, "remarks": remarks_to_json(source.remarks)}
+            for source, each in zip(candidate.sources, sources_to_json(candidate.sources), strict=True)
+        ],
         "parts": [
             {
                 "source": part.source,
@@ -102,7 +108,7 @@ def recipe_from_json(value: Any) -> Recipe:
 
 
 def sources_to_json(sources: Iterable[Source]) -> list[dict[str, Any]]:
-    """Write sources as a JSON array."""
+    """Write sources as a JSON array, without what was remarked on their files."""
     return [
         {
             "name": source.name,
@@ -115,6 +121,11 @@ def sources_to_json(sources: Iterable[Source]) -> list[dict[str, Any]]:
         }
         for source in sources
     ]
+
+
+def remarks_to_json(remarks: Iterable[Remark]) -> list[dict[str, str]]:
+    """Write what was remarked on a source's file as a JSON array."""
+    return [{"kind": remark.kind, "text": remark.text} for remark in remarks]
 
 
 def sources_from_json(values: Any) -> tuple[Source, ...]:
@@ -175,6 +186,19 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _remark(value: Any) -> Remark:
+    text = _text(value["text"])
+    if len(text) > _REMARK_LENGTH:
+        raise ValueError(f"a remark of {len(text):,} characters")
+    return Remark(kind=RemarkKind(value["kind"]), text=text)
+
+
+def _remarks(values: Any) -> tuple[Remark, ...]:
+    if len(values) > _REMARKS:
+        raise ValueError(f"{len(values):,} remarks on one source")
+    return tuple(map(_remark, values))
+
+
 def _source(value: Any) -> Source:
     return Source(
         name=_text(value["name"]),
@@ -184,6 +208,7 @@ def _source(value: Any) -> Source:
         sha256=_text(value["sha256"]),
         records=_number(value["records"]),
         taken=_number(value["taken"]),
+        remarks=_remarks(value.get("remarks", [])),  # older candidates have none
     )
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from fwfeed.config import Config
+from fwfeed.delegation import Snapshot
 from fwfeed.errors import FeedRefused
 from fwfeed.feeds import SPECIAL_PURPOSE, Feed, special_purpose
-from fwfeed.model import Listing, Part, Recipe, Snapshot
+from fwfeed.model import Listing, Part, Recipe
 from fwfeed.prefixes import Family, Prefix, Range, Ranges, count, cover, covering, merge, parse_prefix, spans, subtract
 
 PREFIX_CAP = 100_000

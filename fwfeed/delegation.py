@@ -1,18 +1,20 @@
-"""What a registry delegated: one record as a tuple, and hundreds of thousands of them in columns."""
+"""What a registry delegated: one record as a tuple, hundreds of thousands of them in columns, and a whole file."""
 
 from __future__ import annotations
 
 import struct
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache, partial
-from heapq import nsmallest
-from itertools import chain, islice, repeat
-from operator import lt
+from itertools import chain, compress, islice, pairwise, repeat
+from operator import itemgetter, lt
 from typing import NamedTuple, Self
 
 from fwfeed.prefixes import Family, Range
+from fwfeed.remark import Remark
 
 
 class Delegation(NamedTuple):
@@ -27,6 +29,14 @@ class Delegation(NamedTuple):
     registry: str
     status: str
     date: str
+
+
+class Overlap(NamedTuple):
+    """Delegations of which each shares an address with another of them: the range of all, and their rows."""
+
+    first: int
+    last: int
+    rows: list[int]
 
 
 _STATUSES = ("allocated", "assigned")
@@ -91,28 +101,93 @@ class Delegations:
     def ranges_in(self, countries: Iterable[str]) -> Iterator[tuple[str, Range]]:
         """Yield what is delegated to the countries: the country, and the range."""
         wanted = {_country_code(country): country for country in countries}
-        size = self.family.bits // 8
         for row in [row for row, code in enumerate(self._countries) if code in wanted]:
-            ends = (column[row * size : (row + 1) * size] for column in (self._firsts, self._lasts))
-            first, last = map(int.from_bytes, ends)
-            yield wanted[self._countries[row]], (first, last)
+            yield wanted[self._countries[row]], self._range(row)
 
-    def overlap(self) -> tuple[Range, Range] | None:
-        """Return the two lowest delegations that share an address, or None where no two do."""
+    def overlaps(self) -> list[Overlap]:
+        """Return the groups of delegations that share addresses, in the order of the addresses."""
+        if not (spans := self._shared()):
+            return []
+        found = [Overlap(*span, []) for span in spans]
+        starts = [first for first, _last in spans]
+        for row, first in enumerate(self._ends()[0]):
+            at = bisect_right(starts, first) - 1
+            if at >= 0 and first <= spans[at][1]:
+                found[at].rows.append(row)
+        return found
+
+    def conflict(self, overlap: Overlap) -> tuple[Delegation, Delegation] | None:
+        """Return the two lowest delegations of an overlap that share an address and differ in their country."""
+        if len({self._countries[row] for row in overlap.rows}) == 1:
+            return None
+        reaching, *others = sorted(overlap.rows, key=self._range)
+        for row in others:
+            # all before this one have one country, and one of them reaches into it: the one that reaches furthest
+            if self._countries[row] != self._countries[reaching]:
+                return self._delegation(reaching), self._delegation(row)
+            if self._range(row)[1] > self._range(reaching)[1]:
+                reaching = row
+        raise AssertionError("two countries, and no overlap of them")
+
+    def unite(self, overlaps: Iterable[Overlap]) -> None:
+        """Make each overlap one delegation: the largest of its rows, of these the first, with the range of all."""
+        keep = bytearray(b"\1") * len(self)
+        size = self.family.bits // 8
+        for first, last, rows in overlaps:
+            largest = max(rows, key=lambda row: (self._range(row)[1] - self._range(row)[0], -row))
+            for row in rows:
+                keep[row] = row == largest
+            place = slice(largest * size, (largest + 1) * size)
+            self._firsts[place], self._lasts[place] = first.to_bytes(size, "big"), last.to_bytes(size, "big")
+        for column in (self._firsts, self._lasts):
+            column[:] = b"".join(compress(map(itemgetter(0), struct.iter_unpack(f"{size}s", bytes(column))), keep))
+        for numbers in (self._countries, self._dates):
+            numbers[:] = array(numbers.typecode, compress(numbers, keep))
+        self._statuses[:] = bytes(compress(self._statuses, keep))
+
+    def _shared(self) -> list[Range]:
+        """Return the range of each overlap, ascending."""
         firsts, lasts = self._ends()
         next(firsts, None)
         if all(map(lt, lasts, firsts)):
-            return None
+            return []
         # Ranges are disjoint exactly when their ends, each sorted by itself, still take turns: it spares sorting pairs.
         low, high = map(sorted, self._ends())
-        for first, last, following in zip(low, high, islice(low, 1, None), strict=False):
-            if following <= last:
-                one, other = nsmallest(2, (ends for ends in zip(*self._ends(), strict=True) if ends[0] >= first))
-                return one, other
-        return None
+        if all(map(lt, high, islice(low, 1, None))):
+            return []
+        breaks = [
+            at for at, (last, first) in enumerate(zip(high, islice(low, 1, None), strict=False), 1) if last < first
+        ]
+        return [(low[begin], high[end - 1]) for begin, end in pairwise([0, *breaks, len(low)]) if end - begin > 1]
+
+    def _range(self, row: int) -> Range:
+        size = self.family.bits // 8
+        first, last = (column[row * size : (row + 1) * size] for column in (self._firsts, self._lasts))
+        return int.from_bytes(first), int.from_bytes(last)
+
+    def _delegation(self, row: int) -> Delegation:
+        country, status, date = self._countries[row], self._statuses[row], self._dates[row]
+        return Delegation(*self._range(row), _country_text(country), self.registry, _STATUSES[status], _date_text(date))
 
     def _ends(self) -> tuple[Iterator[int], Iterator[int]]:
         return _numbers(self._firsts, self.family), _numbers(self._lasts, self.family)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One registry's delegated file at one serial, verified whole; delegations in file order, `records` its lines."""
+
+    registry: str
+    serial: int
+    end_date: date
+    records: int
+    ipv4: Delegations
+    ipv6: Delegations
+    remarks: tuple[Remark, ...] = ()
+
+    def delegations(self, family: Family) -> Delegations:
+        """Return the delegations of one family."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
 
 
 def _packed(addresses: Sequence[int], family: Family) -> bytes:

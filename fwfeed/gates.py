@@ -130,6 +130,14 @@ def judge_age(source: Source, max_age: timedelta | None, now: datetime) -> Verdi
     return Verdict(Gate.MAX_AGE, f"{reason}; allowed are {max_age.total_seconds() / 86400:.4g}")
 
 
+def overdue(source: Source, max_age: timedelta | None, now: datetime) -> str:
+    """Say how old the file is that a source's part of the set is kept from, though it is too old; else say nothing."""
+    if judge_age(source, max_age, now) is None or max_age is None:
+        return ""
+    age = _days((now.date() - source.end_date).days)
+    return f"last good file is {age} old, limit {max_age / timedelta(days=1):.4g}: its part of the set is kept"
+
+
 def judge_order(source: Source, accepted: Source | None, now: datetime) -> Verdict | None:
     """Judge whether a file's serial or end date goes backwards against those accepted last, or lies in the future.
 
@@ -208,6 +216,10 @@ def _comparable(before: Recipe, after: Recipe) -> set[OriginKey]:
 def _name(source: str, term: str, excluded: bool) -> str:  # noqa: FBT001 - the three parts of a key
     given = f"feed {source}" if source == term else f"what {source} delegates to {term}"
     return f"{given}, excluded," if excluded else given
+
+
+def _days(number: int) -> str:
+    return f"{number} day" if number == 1 else f"{number} days"
 
 
 def _share(part: int, whole: int) -> str:

@@ -1,4 +1,4 @@
-"""The values that pass between the stages: snapshots, candidates, generations, answers.
+"""The values that pass between the stages: candidates, generations, answers.
 
 Only data and what follows from it alone. How each is read from or written to bytes is the business of
 `delegated` (registry files) and `candidate` (our own).
@@ -12,24 +12,9 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from fwfeed.delegation import Delegation, Delegations
+from fwfeed.delegation import Delegation
 from fwfeed.prefixes import Family, Prefix, Ranges, spans
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """One registry's delegated file at one serial, verified whole; delegations in file order."""
-
-    registry: str
-    serial: int
-    end_date: date
-    records: int
-    ipv4: Delegations
-    ipv6: Delegations
-
-    def delegations(self, family: Family) -> Delegations:
-        """Return the delegations of one family."""
-        return self.ipv4 if family is Family.IPV4 else self.ipv6
+from fwfeed.remark import Remark
 
 
 class Listed(NamedTuple):
@@ -65,7 +50,7 @@ class Source:
     """Where a part of a candidate comes from: one registry's or feed's file, by content.
 
     `end_date` is the last day it speaks of; where its format has none, the day on which it came with this content.
-    `taken` counts the records of `records` that the set is made of.
+    `taken` counts the records of `records` that the set is made of; a range that is delegated twice counts once.
     """
 
     name: str
@@ -75,6 +60,7 @@ class Source:
     sha256: str
     records: int
     taken: int
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +160,7 @@ class Generation:
     of the set, and `addresses` what can move (gates.moving). `default_zone` is the zone this generation made the
     default, and `replaced_zone` the one that was default before fwfeed ever changed it; both None where fwfeed has not
     touched it. `restores` is the number of the generation that a rollback brought back with it, NOTHING for that of an
-    uninstall. `config` is the sha256
-    of the configuration, empty where there was no file.
+    uninstall. `config` is the sha256 of the configuration, empty where there was no file.
     """
 
     number: int
@@ -248,11 +233,15 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a source's file, or all of a refresh (`name` empty), was refused, and since when it has been."""
+    """Why a source's file, or all of a refresh (`name` empty), was refused, and since when it has been.
+
+    `overdue` says how old the file that serves instead is, where that is too old.
+    """
 
     name: str
     reason: str
     since: datetime
+    overdue: str = ""
 
 
 class Kernel(StrEnum):

@@ -46,9 +46,15 @@ def refresh(session: Session, *, show: bool) -> int:
     session.clear()
     candidate = refreshed.candidate
     if show and session.json:
-        print_json(report.refreshed_json(candidate, refreshed.held, refreshed.verdicts, refreshed.stale))
+        ended = refreshed.held, refreshed.verdicts, refreshed.stale, refreshed.warnings
+        print_json(report.refreshed_json(candidate, *ended))
     elif show and candidate is not None:
         print_lines(report.candidate_lines(candidate, session.config, session.zone))
+    if not show or session.json:
+        for remark in refreshed.remarks:  # else they are shown with the candidate
+            session.note(f"remark: {remark}")
+    for warning in refreshed.warnings:
+        session.note(f"warning: {warning}")
     if refreshed.stale:
         say_why(refreshed.stale, "")
     if refreshed.verdicts:

@@ -1,7 +1,7 @@
 """Read a registry's delegated statistics file, plain or extended, and believe nothing in it unchecked.
 
-A file that breaks one promise is truncated or forged, and is refused whole: there is no partial result. `form` has
-the format, `search` finds the lines of an accepted file again.
+A file in which an address may be wrong is refused whole: there is no partial result. What else is wrong is remarked
+on. `form` has the format, `promises` what a file says of itself, `search` finds the lines of an accepted file again.
 
 Half a million records have to be read in half a second, and whatever a server sends has to fit in memory. So the
 text is read in pieces of whole lines, and the records of one type are matched by one regular expression over a
@@ -12,19 +12,20 @@ patterns, to name the first line at fault. Where the pieces begin and end depend
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from operator import add, and_, or_
 from typing import NoReturn
 
 from fwfeed.delegated import form
-from fwfeed.delegated.form import DELEGATED, WAY_OUT, Header, Resource, Row
+from fwfeed.delegated.form import DELEGATED, File, Header, Resource, Row
+from fwfeed.delegated.overlaps import unite
+from fwfeed.delegated.promises import Promises
 from fwfeed.delegated.search import find_lines
-from fwfeed.delegation import Delegations
-from fwfeed.errors import ParseError, quote
-from fwfeed.model import Snapshot
-from fwfeed.prefixes import Family, format_address, is_network_ipv6, parse_ipv4, parse_ipv6
+from fwfeed.delegation import Delegations, Snapshot
+from fwfeed.errors import quote
+from fwfeed.prefixes import Family, is_network_ipv6, parse_ipv4, parse_ipv6
 
 __all__ = ["RECORD_CAP", "find_lines", "parse"]
 
@@ -37,17 +38,19 @@ _CONTENT = re.compile(rb"^[^#\n].*", re.MULTILINE)
 _FORBIDDEN = re.compile(rb"[\0\x80-\xff]|\r(?=\n|\Z)")
 
 
-def parse(blocks: Iterable[bytes], *, file: str, registry: str) -> Snapshot:
+def parse(blocks: Iterable[bytes], *, file: str, registry: str, intact: bool = False) -> Snapshot:
     """Read one delegated file of the given registry out of its blocks, which may be cut anywhere.
 
-    `file` is what messages call it. Raises ParseError with the line at fault when a line has the wrong form or
-    belongs to another registry, when a count of the header or of a summary does not hold, when a range leaves
-    its address space, when two delegations overlap, or when the file is larger than a registry's can be.
+    `file` is what messages call it, `intact` whether its MD5 was right. Where delegations overlap, `blocks` is gone
+    through once more, to name their lines. Raises ParseError with the line at fault when a line has the wrong form or
+    belongs to another registry, when a count of addresses does not hold, or any other where a summary of addresses is
+    missing, when a range leaves its address space, when delegations to different countries overlap, or when the file
+    is larger than a registry's can be.
     """
-    reader = _Reader(file, registry)
+    reader = _Reader(File(file, registry, intact))
     for piece in form.pieces(blocks):
         reader.read(piece)
-    return reader.finish()
+    return reader.finish(blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,50 +60,68 @@ class _Piece:
     `text` begins with the newline of the line `before`, and ends with a newline.
     """
 
-    file: str
-    registry: str
+    file: File
     before: int
     text: str
+
+    @property
+    def registry(self) -> str:
+        return self.file.registry
 
     def line(self, position: int) -> int:
         """Return the number of the line that the newline at `position` begins."""
         return self.before + self.text.count("\n", 0, position + 1)
 
-    def refuse(self, line: int, message: str) -> NoReturn:
-        raise ParseError(self.file, line, message, WAY_OUT)
-
     def blame(self, kind: Resource, row: int, message: str) -> NoReturn:
         """Refuse the file for the record that is the `row`th (from 0) of its kind."""
         match = next(islice(form.record_pattern(kind, self.registry).finditer(self.text), row, None))
-        self.refuse(self.line(match.start()), message)
+        self.file.refuse(self.line(match.start()), message)
+
+    def numbered(self, matches: Iterable[re.Match[str]]) -> Iterator[tuple[int, re.Match[str]]]:
+        """Yield the line of each match, which has to be behind the one before it."""
+        line = self.before
+        position = 0
+        for match in matches:
+            line += self.text.count("\n", position, match.start() + 1)
+            position = match.start() + 1
+            yield line, match
+
+    def faulty(self, pattern: re.Pattern[str]) -> list[tuple[int, str]]:
+        """Return number and fault of each line that a pattern finds and the format does not have."""
+        return [
+            (line, fault)
+            for line, match in self.numbered(pattern.finditer(self.text))
+            if (fault := form.fault(match[0][1:], self.registry))
+        ]
 
     def blame_form(self) -> NoReturn:
         """Refuse the file for the first line that is neither a record nor a summary of this registry."""
+        patterns = form.asn_pattern(self.registry), form.asn_summary_pattern(self.registry)
         for number, line in enumerate(self.text.split("\n")[1:], self.before + 1):
             fault = form.fault(line, self.registry) if line and not line.startswith("#") else ""
-            if fault:
-                self.refuse(number, fault)
+            if fault and not any(pattern.fullmatch(f"\n{line}\n", 0, len(line) + 1) for pattern in patterns):
+                self.file.refuse(number, fault)
         raise AssertionError("the patterns of a record and form.fault disagree")
 
     def blame_count(self, allowed: int) -> NoReturn:
         """Refuse the file for the first record after this many."""
-        patterns = (form.record_pattern(kind, self.registry) for kind in Resource)
+        patterns = [form.record_pattern(kind, self.registry) for kind in (Resource.IPV4, Resource.IPV6)]
+        patterns.append(form.asn_pattern(self.registry))
         found = sorted(match.start() for pattern in patterns for match in pattern.finditer(self.text))
-        self.refuse(self.line(found[allowed]), f"the file has more than {RECORD_CAP:,} records")
+        self.file.refuse(self.line(found[allowed]), f"the file has more than {RECORD_CAP:,} records")
 
 
 class _Reader:
     """What is known of a file after the pieces read so far."""
 
-    def __init__(self, file: str, registry: str) -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
-        self._registry = registry
         self._lines = 0
         self._header: Header | None = None
         self._counts = dict.fromkeys(Resource, 0)
-        self._promises: dict[Resource, dict[int, int]] = {kind: {} for kind in Resource}
-        self._ipv4 = Delegations(Family.IPV4, registry)
-        self._ipv6 = Delegations(Family.IPV6, registry)
+        self._promises = Promises()
+        self._ipv4 = Delegations(Family.IPV4, file.registry)
+        self._ipv6 = Delegations(Family.IPV6, file.registry)
 
     def read(self, raw: bytes) -> None:
         """Take the next piece."""
@@ -117,40 +138,27 @@ class _Reader:
             self._lines += raw.count(b"\n", 0, content.start()) + 1
             self._header = self._read_header(content[0].decode("ascii"), self._lines)
             text = text[content.end() + 1 :]
-        self._read_records(_Piece(self._file, self._registry, self._lines, text))
+        self._read_records(_Piece(self._file, self._lines, text))
 
-    def finish(self) -> Snapshot:
-        """Return the snapshot once all pieces are read, if what the file promises of itself holds."""
+    def finish(self, blocks: Iterable[bytes]) -> Snapshot:
+        """Return the snapshot once all pieces are read, if what the file promises of its addresses holds."""
         if self._header is None:
-            raise ParseError(self._file, 0, "the file has no header: it is empty", WAY_OUT)
-        records = sum(self._counts.values())
-        if records != self._header.records:
-            message = f"the header promises {self._header.records:,} records, the file has {records:,}"
-            raise ParseError(self._file, self._header.line, message, WAY_OUT)
-        broken = [
-            (line, f"the summary promises {number:,} {kind} records, the file has {self._counts[kind]:,}")
-            for kind, promises in self._promises.items()
-            for number, line in promises.items()
-            if number != self._counts[kind]
-        ]
-        if broken:
-            raise ParseError(self._file, *min(broken), WAY_OUT)
-        for kind in Resource:
-            if self._counts[kind] and not self._promises[kind]:
-                raise ParseError(self._file, 0, f"there are {kind} records, but no summary of them", WAY_OUT)
-        _check_overlaps(self._file, self._ipv4)
-        _check_overlaps(self._file, self._ipv6)
+            self._file.refuse(0, "the file has no header: it is empty")
+        remarks = self._promises.judge(self._file, self._header, self._counts)
+        for delegations in (self._ipv4, self._ipv6):
+            remarks += unite(self._file, delegations, blocks)
         return Snapshot(
-            registry=self._registry,
+            registry=self._file.registry,
             serial=self._header.serial,
             end_date=self._header.end_date,
-            records=records,
+            records=sum(self._counts.values()),
             ipv4=self._ipv4,
             ipv6=self._ipv6,
+            remarks=tuple(remarks),
         )
 
     def _refuse(self, raw: bytes, position: int, message: str) -> NoReturn:
-        raise ParseError(self._file, self._lines + raw.count(b"\n", 0, position) + 1, message, WAY_OUT)
+        self._file.refuse(self._lines + raw.count(b"\n", 0, position) + 1, message)
 
     def _check_bytes(self, raw: bytes) -> None:
         if len(raw) > form.LINE_CAP and not raw.endswith(b"\n"):
@@ -174,13 +182,9 @@ class _Reader:
 
     def _read_header(self, text: str, line: int) -> Header:
         try:
-            header = form.parse_header(text, line, self._registry)
+            return form.parse_header(text, line, self._file.registry)
         except ValueError as error:
-            raise ParseError(self._file, line, str(error), WAY_OUT) from None
-        if header.records > RECORD_CAP:
-            message = f"the header promises {header.records:,} records; a file may have {RECORD_CAP:,}"
-            raise ParseError(self._file, line, message, WAY_OUT)
-        return header
+            self._file.refuse(line, str(error))
 
     def _read_records(self, piece: _Piece) -> None:
         text = piece.text
@@ -191,32 +195,45 @@ class _Reader:
         }
         number = sum(map(len, rows.values()))
         lines = text.count("\n") - 1
-        if lines != number:
-            summaries = list(form.summary_pattern(piece.registry).finditer(text))
-            if lines != number + len(summaries) + len(re.findall(r"\n(?=[#\n])", text)):
-                piece.blame_form()
-            for summary in summaries:
-                promises = self._promises[Resource(summary[1])]
-                # Of three that differ, one of the first two is wrong already.
-                if len(promises) < 2:
-                    promises.setdefault(int(summary[2]), piece.line(summary.start()))
+        asns = self._read_others(piece, lines - number) if lines != number else 0
         allowed = RECORD_CAP - sum(self._counts.values())
-        if number > allowed:
+        if number + asns > allowed:
             piece.blame_count(allowed)
         for kind, found in rows.items():
             self._counts[kind] += len(found)
+        self._counts[Resource.ASN] += asns
         self._lines += lines
-        _check_asns(piece, rows[Resource.ASN])
+        self._check_asns(piece, rows[Resource.ASN])
         _read_ipv4(piece, rows[Resource.IPV4], self._ipv4)
         _read_ipv6(piece, rows[Resource.IPV6], self._ipv6)
 
+    def _read_others(self, piece: _Piece, others: int) -> int:
+        """Take the lines of a piece that are no well-formed records, and return how many records of ASNs they are."""
+        for line, summary in piece.numbered(form.summary_pattern(piece.registry).finditer(piece.text)):
+            self._promises.promise(Resource(summary[1]), int(summary[2]), line)
+            others -= 1
+        others -= len(re.findall(r"\n(?=[#\n])", piece.text))
+        if not others:
+            return 0
+        records = piece.faulty(form.asn_pattern(piece.registry))
+        summaries = piece.faulty(form.asn_summary_pattern(piece.registry))
+        if others != len(records) + len(summaries):
+            piece.blame_form()
+        for line, fault in records:
+            self._promises.fault_asn_record(line, fault)
+        for line, fault in summaries:
+            self._promises.fault_asn_summary(line, fault)
+        return len(records)
 
-def _check_asns(piece: _Piece, rows: Sequence[Row]) -> None:
-    ends = [int(row[1]) + int(row[2]) for row in rows]
-    if max(ends, default=0) > _ASN_END:
-        index = next(index for index, end in enumerate(ends) if end > _ASN_END)
-        _country, start, value, _date, _status = rows[index]
-        piece.blame(Resource.ASN, index, f"{value} AS numbers from {start} go past the end of the number space")
+    def _check_asns(self, piece: _Piece, rows: Sequence[Row]) -> None:
+        ends = [int(row[1]) + int(row[2]) for row in rows]
+        if max(ends, default=0) <= _ASN_END:
+            return
+        matches = form.record_pattern(Resource.ASN, piece.registry).finditer(piece.text)
+        for end, (line, match) in zip(ends, piece.numbered(matches), strict=True):
+            if end > _ASN_END:
+                fault = f"{match[3]} AS numbers from {match[2]} go past the end of the number space"
+                self._promises.fault_asn_record(line, fault)
 
 
 def _read_ipv4(piece: _Piece, rows: Sequence[Row], into: Delegations) -> None:
@@ -270,12 +287,3 @@ def _address(piece: _Piece, kind: Resource, row: int, start: str) -> int:
         return parse_ipv4(start) if kind is Resource.IPV4 else parse_ipv6(start)
     except ValueError as error:
         piece.blame(kind, row, str(error))
-
-
-def _check_overlaps(file: str, delegations: Delegations) -> None:
-    if pair := delegations.overlap():
-        one, other = (
-            f"{format_address(first, delegations.family)}-{format_address(last, delegations.family)}"
-            for first, last in pair
-        )
-        raise ParseError(file, 0, f"delegations overlap: {one} and {other}", WAY_OUT)

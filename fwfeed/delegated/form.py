@@ -13,14 +13,30 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
+from typing import NoReturn
 
-from fwfeed.errors import quote
+from fwfeed.errors import ParseError, quote
 from fwfeed.prefixes import OCTETS
 
-WAY_OUT = "the file was cut short or altered on its way; fetch it again, or name another mirror in [sources] mirrors"
+_ANOTHER = "or name another mirror in [sources] mirrors"
+_WAY_OUT = f"the file may have been cut short or altered on its way: fetch it again, {_ANOTHER}"
+_WAY_OUT_INTACT = f"its MD5 is right, so it was published like this: wait for the next file, {_ANOTHER}"
 
 LINE_CAP = 1 << 16
 """The most bytes a line may have; the longest real one has about 130."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """The file that is read: what messages call it, whose it should be, and whether its MD5 was right."""
+
+    name: str
+    registry: str
+    intact: bool
+
+    def refuse(self, line: int, message: str) -> NoReturn:
+        """Refuse the file for a line, 0 for all of it."""
+        raise ParseError(self.name, line, message, _WAY_OUT_INTACT if self.intact else _WAY_OUT)
 
 
 class Resource(StrEnum):
@@ -58,6 +74,7 @@ _NUMBERS = {
     ),
 }
 _EXTENSIONS = r"[ -~]*"
+_ANYTHING = r"[ -{}~]*"  # of printable ASCII, without the | between fields
 
 HOST_BITS = {str(length): (1 << (128 - length)) - 1 for length in range(129)}
 """What an IPv6 prefix of each length, as a record gives it, leaves to its addresses."""
@@ -85,12 +102,18 @@ def pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first line of a file says of it."""
+    """What the first line of a file says of it; `records` as it stands there."""
 
     line: int
     serial: int
-    records: int
+    records: str
     end_date: date
+
+    def miscount(self, records: int) -> str:
+        """Say in how far the number of records is another than this; empty where it is this one."""
+        if not re.fullmatch(r"[0-9]{1,10}", self.records):
+            return f"record count {quote(self.records)} is not a number"
+        return difference(int(self.records), records, "the header", "records")
 
 
 def parse_header(text: str, line: int, registry: str) -> Header:
@@ -105,15 +128,21 @@ def parse_header(text: str, line: int, registry: str) -> Header:
         raise ValueError(f"this is the file of registry {quote(name)}, not of {registry}")
     if not re.fullmatch(r"[0-9]{1,18}", serial):  # SQLite has 63 bits
         raise ValueError(f"serial {quote(serial)} is not a number")
-    if not re.fullmatch(r"[0-9]{1,10}", records):
-        raise ValueError(f"record count {quote(records)} is not a number")
     if not re.fullmatch(r"[0-9]{8}", end):
         raise ValueError(f"end date {quote(end)} is not a date (YYYYMMDD)")
     try:
         end_date = date(int(end[:4]), int(end[4:6]), int(end[6:]))
     except ValueError:
         raise ValueError(f"end date {quote(end)} is not a date (YYYYMMDD)") from None
-    return Header(line, int(serial), int(records), end_date)
+    return Header(line, int(serial), records, end_date)
+
+
+def difference(promised: int, found: int, who: str, what: str) -> str:
+    """Say in how far what somebody promises and what the file has differ; empty where they do not."""
+    if promised == found:
+        return ""
+    much = f"{abs(found - promised):,} {'more' if found > promised else 'fewer'}"
+    return f"{who} promises {promised:,} {what}, the file has {found:,} ({much})"
 
 
 @lru_cache(maxsize=64)
@@ -130,6 +159,24 @@ def record_pattern(kind: Resource, registry: str) -> re.Pattern[str]:
 def summary_pattern(registry: str) -> re.Pattern[str]:
     """Return what a summary looks like between two newlines, capturing the type and the count."""
     return re.compile(rf"\n{registry}\|\*\|({'|'.join(Resource)})\|\*\|([0-9]{{1,10}})\|summary(?=\n)")
+
+
+@lru_cache(maxsize=64)
+def asn_pattern(registry: str) -> re.Pattern[str]:
+    """Return what a line between two newlines looks like that is a record of ASNs, whatever it says of them.
+
+    One that begins with an address is none: it would be a record of addresses whose type is wrong.
+    """
+    start = rf"(?![0-9.]*\.[0-9]*\.|[^|\n]*:){_ANYTHING}"
+    return re.compile(
+        rf"\n{registry}\|{_ANYTHING}\|{Resource.ASN}\|{start}(?:\|{_ANYTHING}){{3}}(?:\|{_EXTENSIONS})?(?=\n)"
+    )
+
+
+@lru_cache(maxsize=64)
+def asn_summary_pattern(registry: str) -> re.Pattern[str]:
+    """Return what a line between two newlines looks like that is a summary of ASNs, whatever it says of them."""
+    return re.compile(rf"\n{registry}\|{_ANYTHING}\|{Resource.ASN}\|{_ANYTHING}\|{_ANYTHING}\|summary(?=\n)")
 
 
 def fault(line: str, registry: str) -> str:

@@ -1,14 +1,14 @@
 """The unprivileged half: get every source's file, verify it, compile the candidate, and hold it where a gate says so.
 
-Every set is made of a whole file of each source: the newest that is good, or the one accepted last while that is young
-enough; where a source has neither, all is refused. A refusal leaves cache, candidate and delegations.sqlite as they
-are. Nothing here looks at /etc/firewalld, and nothing needs root.
+Every set is made of a whole file of each source: the newest that is good, or else the one accepted last, so that one
+publisher cannot keep the news of the others out; where a source has neither, all is refused. A refusal leaves cache,
+candidate and delegations.sqlite as they are. Nothing here looks at /etc/firewalld, and nothing needs root.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,9 +19,10 @@ from typing import Self
 from fwfeed import gates, surroundings
 from fwfeed.compile import Selection, combine, recipe
 from fwfeed.config import Config, Outbound
+from fwfeed.delegation import Snapshot
 from fwfeed.errors import FeedRefused, FwfeedError
 from fwfeed.fetch import orders
-from fwfeed.model import Candidate, Recipe, Snapshot, Source, Verdict
+from fwfeed.model import Candidate, Recipe, Refusal, Source, Verdict
 from fwfeed.prefixes import Family
 from fwfeed.refresh.acquire import Acquired, Arrived, Fresh, Lost, Same, Stale, acquire
 from fwfeed.refresh.reading import Reading, read
@@ -41,7 +42,8 @@ class Refreshed:
 
     `candidate` is the accepted one, None where the first one ever is held; `changed` whether it is another than
     before. `held` is what the gates hold, and `verdicts` why. `stale` has a line for each source whose file of before
-    serves, and why.
+    serves, and why; for those that give the set nothing it stands in `warnings` instead. `remarks` has a line for each
+    remark on a file that is new.
     """
 
     candidate: Candidate | None
@@ -49,6 +51,8 @@ class Refreshed:
     held: Candidate | None
     verdicts: tuple[Verdict, ...]
     stale: tuple[str, ...]
+    warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def refresh(
@@ -72,7 +76,7 @@ def refresh(
             refreshed, refusals = _Refresh(config, now, tell).run(seen)
         except FeedRefused as refusal:
             with suppress(FwfeedError):  # the refusal is what has to be told
-                candidates.record_refusals(state, {"": refusal.message}, now)
+                candidates.record_refusals(state, [Refusal(name="", reason=refusal.message, since=now)], now)
             raise
         candidates.record_refusals(state, refusals, now)
         _record_hosts(config, tell)
@@ -107,8 +111,8 @@ class _Refresh:
         except FwfeedError:  # damaged, or of another version of fwfeed: it is about to be replaced
             self._previous = None
 
-    def run(self, seen: Callable[[str, int, int], None]) -> tuple[Refreshed, dict[str, str]]:
-        """Return how it ended, and what was refused, by source."""
+    def run(self, seen: Callable[[str, int, int], None]) -> tuple[Refreshed, list[Refusal]]:
+        """Return how it ended, and what was refused."""
         arrived: list[Arrived] = []
         kept: list[Accepted] = []
         stale: list[Stale] = []
@@ -145,10 +149,17 @@ class _Refresh:
             else:
                 for accepted in kept:
                     path = self._cache.path(accepted.source.name)
-                    build.add(accepted.source, read(accepted.source.name, path, self._config, called=str(path)))
+                    name = accepted.source.name
+                    build.add(accepted.source, read(name, path, self._config, called=str(path), intact=True))
                 refreshed = self._put(staging, build, arrived)
-        refused = {each.accepted.source.name: each.refusal.message for each in stale}
-        return replace(refreshed, stale=tuple(_served(stale))), refused
+        made = refreshed.held or refreshed.candidate
+        idle = {source.name for source in made.sources if not source.taken} if made else set()
+        told, warnings = _served(stale, idle)
+        refused = [
+            Refusal(name=each.accepted.source.name, reason=each.refusal.message, since=self._now, overdue=each.overdue)
+            for each in stale
+        ]
+        return replace(refreshed, stale=tuple(told), warnings=tuple(warnings)), refused
 
     def _tell_of(self, outcome: Acquired) -> None:
         match outcome:
@@ -173,7 +184,9 @@ class _Refresh:
         return same and delegations.is_of(delegations.path(self._state), previous.sources)
 
     def _unchanged(self) -> Refreshed:
-        return Refreshed(candidate=self._previous, changed=False, held=None, verdicts=(), stale=())
+        return Refreshed(
+            candidate=self._previous, changed=False, held=None, verdicts=(), stale=(), warnings=(), remarks=()
+        )
 
     def _put(self, staging: files.Staging, build: _Build, arrived: list[Arrived]) -> Refreshed:
         """Put the new candidate and what it was made of in their places, or beside them where a gate holds it."""
@@ -190,11 +203,18 @@ class _Refresh:
         staging.assign(build.database, folder / delegations.NAME)
         candidates.stage(staging, folder, candidate)
         staging.commit()
+        new = {file.accepted.source.name for file in arrived}
+        remarks = tuple(
+            f"{source.name}: {remark.text}"
+            for source in candidate.sources
+            if source.name in new
+            for remark in source.remarks
+        )
         if not verdicts:
             self._drop_held()
-            return replace(self._unchanged(), candidate=candidate, changed=True)
-        cache.keep_only({file.accepted.source.name for file in arrived})
-        return replace(self._unchanged(), held=candidate, verdicts=verdicts)
+            return replace(self._unchanged(), candidate=candidate, changed=True, remarks=remarks)
+        cache.keep_only(new)
+        return replace(self._unchanged(), held=candidate, verdicts=verdicts, remarks=remarks)
 
     def _held_already(self, candidate: Candidate) -> Candidate | None:
         """Return the held candidate where it is made of the same, from wherever and on whatever day that came."""
@@ -234,7 +254,7 @@ class _Build:
         if self._writer is None:
             self.database = self._staging.scratch(self._path)
             self._writer = self._open.enter_context(delegations.building(self.database))
-        self._sources.append(replace(source, taken=reading.select(self._selection)))
+        self._sources.append(replace(source, taken=reading.select(self._selection), remarks=reading.remarks))
         if isinstance(reading.content, Snapshot):
             self._writer.add(self._selection.recipe.registries.index(source.name), reading.content, source)
 
@@ -269,24 +289,43 @@ def _together(refusals: Iterable[FeedRefused]) -> list[str]:
     return [f"{', '.join(sorted(each))}: {reason}" for reason, each in names.items()]
 
 
-def _served(stale: Iterable[Stale]) -> Iterator[str]:
-    """Yield what serves in whose place, and why; of sources that have one and the same reason, once."""
+def _served(stale: Iterable[Stale], idle: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return what serves in whose place, and why; and the same of `idle` sources, which give the set nothing.
+
+    Of sources that have one and the same reason it is said once.
+    """
     groups: dict[tuple[str, str], list[Stale]] = {}
     for each in stale:
         groups.setdefault((each.refusal.message.partition(": ")[2], each.refusal.way_out), []).append(each)
-    for (reason, way_out), group in groups.items():
-        if len(group) == 1:
-            yield _serving(group[0])
-            continue
-        sources = sorted((each.accepted.source.name, each.accepted.source.end_date) for each in group)
-        names, oldest = ", ".join(name for name, _date in sources), min(date for _name, date in sources)
-        served = f"{names}: {reason}; the files accepted last, the oldest to {oldest}, serve on"
-        yield f"{served}; way out: {way_out}" if way_out else served
+    told: list[str] = []
+    warnings: list[str] = []
+    for group in groups.values():
+        is_idle = all(each.accepted.source.name in idle for each in group)
+        nothing = f"; {'it gives' if len(group) == 1 else 'they give'} the set nothing" if is_idle else ""
+        lines = [_serving(group[0], nothing)] if len(group) == 1 else _serving_together(group, nothing)
+        (warnings if is_idle else told).extend(lines)
+    return told, warnings
 
 
-def _serving(stale: Stale) -> str:
-    served = f"{stale.refusal.message}; the file accepted last, to {stale.accepted.source.end_date}, serves on"
-    return f"{served}; way out: {stale.refusal.way_out}" if stale.refusal.way_out else served
+def _serving_together(group: Sequence[Stale], note: str) -> Iterator[str]:
+    for each in group:
+        if each.overdue:
+            yield f"{each.accepted.source.name}: {each.overdue}"
+    refusal = group[0].refusal
+    sources = sorted((each.accepted.source.name, each.accepted.source.end_date) for each in group)
+    names, oldest = ", ".join(name for name, _date in sources), min(date for _name, date in sources)
+    reason = refusal.message.partition(": ")[2]
+    served = f"{names}: {reason}; the files accepted last, the oldest to {oldest}, serve on"
+    yield f"{served}{note}; way out: {refusal.way_out}" if refusal.way_out else f"{served}{note}"
+
+
+def _serving(stale: Stale, note: str) -> str:
+    source, reasons = stale.accepted.source, stale.refusal.message
+    if stale.overdue:
+        served = f"{source.name}: {stale.overdue}; {reasons.removeprefix(f'{source.name}: ')}"
+    else:
+        served = f"{reasons}; the file accepted last, to {source.end_date}, serves on"
+    return f"{served}{note}; way out: {stale.refusal.way_out}" if stale.refusal.way_out else f"{served}{note}"
 
 
 @contextmanager

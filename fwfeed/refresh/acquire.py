@@ -52,10 +52,11 @@ class Same:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """No location has a good file, but the accepted one is young enough to serve."""
+    """No location has a good file, so the accepted one serves on; `overdue` says how old that is, if it is too old."""
 
     accepted: Accepted
     refusal: FeedRefused
+    overdue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class _Transfer:
         accepted = self._accepted.source if self._accepted else None
         if accepted is not None and digests.sha256 == accepted.sha256:
             return self._same()
-        reading = read(name, scratch, self._config, called=delivery.url)
+        reading = read(name, scratch, self._config, called=delivery.url, intact=delivery.md5 is not None)
         source = Source(
             name=name,
             url=delivery.url,
@@ -225,6 +226,6 @@ class _Transfer:
         refusal = FeedRefused(message, self._reasons[-1].way_out)
         refusal.__cause__ = self._reasons[-1]
         accepted = self._accepted
-        if accepted is None or gates.judge_age(accepted.source, self._max_age, self._now) is not None:
+        if accepted is None:
             return Lost(name, refusal)
-        return Stale(accepted, refusal)
+        return Stale(accepted, refusal, gates.overdue(accepted.source, self._max_age, self._now))

@@ -10,10 +10,12 @@ from pathlib import Path
 from fwfeed import delegated, feeds
 from fwfeed.compile import Selection
 from fwfeed.config import REGISTRY_URLS, Config
+from fwfeed.delegation import Snapshot
 from fwfeed.errors import ParseError
 from fwfeed.feeds import Feed
 from fwfeed.fetch import origins
-from fwfeed.model import Listing, Snapshot
+from fwfeed.model import Listing
+from fwfeed.remark import Remark
 from fwfeed.store import files
 
 _BLOCK = 1 << 20
@@ -45,6 +47,11 @@ class Reading:
         """How many lines were passed over by the format's own rules."""
         return 0 if isinstance(self.content, Snapshot) else self.content[1].discarded
 
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What is wrong with the file that concerns no address."""
+        return self.content.remarks if isinstance(self.content, Snapshot) else ()
+
     def select(self, selection: Selection) -> int:
         """Give a selection what it wants of it, and return how much that was."""
         if isinstance(self.content, Snapshot):
@@ -52,10 +59,13 @@ class Reading:
         return selection.add_listing(*self.content)
 
 
-def read(name: str, path: Path, config: Config, *, called: str) -> Reading:
-    """Read the file of a registry or feed; `called` is what messages call it. Raises ParseError."""
+def read(name: str, path: Path, config: Config, *, called: str, intact: bool) -> Reading:
+    """Read the file of a registry or feed. Raises ParseError.
+
+    `called` is what messages call it, `intact` whether it is known to be what its publisher has.
+    """
     if name in REGISTRY_URLS:
-        return Reading(delegated.parse(blocks(path), file=called, registry=name))
+        return Reading(delegated.parse(Blocks(path), file=called, registry=name, intact=intact))
     feed = next(feed for feed in config.feeds if feed.name == name)
     with files.explained("read", path):
         raw = path.read_bytes()
@@ -65,12 +75,16 @@ def read(name: str, path: Path, config: Config, *, called: str) -> Reading:
         file, line = origins(raw, feed.url)(error.line)
         if not file:
             raise
-        text = error.message.removeprefix(f"{called}:{error.line}: ")
-        raise ParseError(f"{called.rstrip('/')}/{file}", line, text, error.way_out) from None
+        raise ParseError(f"{called.rstrip('/')}/{file}", line, error.text, error.way_out) from None
 
 
-def blocks(path: Path) -> Iterator[bytes]:
-    """Yield a file in blocks."""
-    with files.explained("read", path), path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The blocks of a file, which is read anew each time they are gone through."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with files.explained("read", self.path), self.path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block

@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from difflib import unified_diff
 from typing import Any
 
+from fwfeed.candidate import remarks_to_json
 from fwfeed.config import Config, Inbound, Outbound
 from fwfeed.model import Candidate, Found, Kernel, Refusal, Review, Source, Trace, Verdict
 from fwfeed.prefixes import Family, count, format_prefix
@@ -27,6 +28,7 @@ def candidate_lines(candidate: Candidate, config: Config, zone: tzinfo) -> Itera
     yield f"compiled {local_text(candidate.compiled, zone)} from"
     for source in candidate.sources:
         yield f"  {_source(source)}"
+        yield from (f"    remark: {remark.text}" for remark in source.remarks)
 
 
 def policy_lines(config: Config) -> Iterator[str]:
@@ -86,13 +88,18 @@ def set_change_lines(changes: str, redefined: Sequence[Verdict]) -> Iterator[str
 
 
 def refreshed_json(
-    candidate: Candidate | None, held: Candidate | None, verdicts: Sequence[Verdict], stale: Sequence[str]
+    candidate: Candidate | None,
+    held: Candidate | None,
+    verdicts: Sequence[Verdict],
+    stale: Sequence[str],
+    warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """Return how a refresh ended for JSON."""
+    """Return how a refresh ended for JSON; `warnings` is of sources that are stale and give the set nothing."""
     return {
         **(candidate_json(candidate) if candidate else {"compiled": None}),
         "held": held and held_json(held, verdicts),
         "stale": list(stale),
+        "warnings": list(warnings),
     }
 
 
@@ -106,7 +113,7 @@ def held_lines(held: Candidate, verdicts: Sequence[Verdict], zone: tzinfo) -> It
 def refusal_lines(refusals: Iterable[Refusal], zone: tzinfo) -> Iterator[str]:
     """Yield what the last refresh refused."""
     for refusal in refusals:
-        what = f"{refusal.name}: the file accepted last serves" if refusal.name else "all of it"
+        what = f"{refusal.name}: {refusal.overdue or 'the file accepted last serves'}" if refusal.name else "all of it"
         yield f"REFUSED at the last refresh, since {local_text(refusal.since, zone)}: {what}"
         yield from (f"  {line}" for line in refusal.reason.splitlines())
 
@@ -242,6 +249,7 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
                 "end_date": source.end_date.isoformat(),
                 "records": source.records,
                 "taken": source.taken,
+                "remarks": remarks_to_json(source.remarks),
             }
             for source in candidate.sources
         ],

@@ -110,6 +110,23 @@ def _sources(status: Status, config: Config) -> Iterator[Metric]:
         "Whether a source's file was refused at the last refresh, so that the one accepted last serves.",
         [({"source": name}, int(name in refused)) for name in sorted({*ages, *refused} - {""})],
     )
+    overdue = {refusal.name for refusal in status.refusals if refusal.overdue}
+    yield Metric(
+        "fwfeed_source_overdue",
+        "Whether a source's accepted file was older than its max_age at the last refresh, so that its part of the set "
+        "is kept as it was.",
+        [({"source": name}, int(name in overdue)) for name in sorted({*ages, *overdue})],
+    )
+    yield Metric(
+        "fwfeed_source_remarks",
+        "How many things are wrong in a source's accepted file that concern no address; see fwfeed status.",
+        [({"source": source.name}, len(source.remarks)) for source in sources],
+    )
+    yield Metric(
+        "fwfeed_source_taken_records",
+        "How many records of a source's accepted file the set is made of.",
+        [({"source": source.name}, source.taken) for source in sources],
+    )
     yield _one("fwfeed_refresh_refused", "Whether all of the last refresh was refused.", "" in refused)
 
 

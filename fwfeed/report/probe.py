@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import IntEnum
 
+from fwfeed import gates
 from fwfeed.config import Config
 from fwfeed.errors import ExitCode, printable
 from fwfeed.model import Outcome, Source
@@ -68,13 +69,14 @@ class _Aged:
 
     source: Source
     age: timedelta
+    overdue: str
     warning: timedelta
     critical: timedelta
 
     @property
     def level(self) -> Level:
         if self.age > self.critical:
-            return Level.CRITICAL
+            return Level.CRITICAL if self.source.taken else Level.WARNING
         return Level.WARNING if self.age > self.warning else Level.OK
 
     @property
@@ -181,9 +183,9 @@ def _sources(status: Status, aged: Iterable[_Aged], zone: tzinfo) -> Iterator[Fi
         yield Finding(Level.WARNING, f"{what} since {local_text(refusal.since, zone)}: {refusal.reason}")
     for each in aged:
         if each.level is not Level.OK:
-            yield Finding(
-                each.level, f"{each.source.name}: the file ends on {each.source.end_date}, {each.age.days} days ago"
-            )
+            what = each.overdue or f"the file ends on {each.source.end_date}, {each.age.days} days ago"
+            nothing = "" if each.source.taken else "; it gives the set nothing"
+            yield Finding(each.level, f"{each.source.name}: {what}{nothing}")
 
 
 def _units(status: Status, zone: tzinfo) -> Iterator[Finding]:
@@ -217,11 +219,12 @@ def _aged(status: Status, config: Config, limits: Limits, now: datetime) -> Iter
         if max_age is None and not registry:
             continue  # its format has no date, or the administrator does not mind it
         warning, critical = _bounds(max_age)
-        yield _Aged(source, now.date() - source.end_date, limits.warning or warning, limits.critical or critical)
+        age, overdue = now.date() - source.end_date, gates.overdue(source, max_age, now)
+        yield _Aged(source, age, overdue, limits.warning or warning, limits.critical or critical)
 
 
 def _bounds(max_age: timedelta | None) -> tuple[timedelta, timedelta]:
-    """Return half of what is allowed, and a day before refreshes are refused; registries' files are often a day old."""
+    """Return half of what is allowed, and a day less than that; registries' files are often a day old."""
     if max_age is None:
         return timedelta.max, timedelta.max
     critical = max_age - _DAY if max_age > 2 * _DAY else max_age

@@ -30,6 +30,8 @@ def status_lines(
             yield from (f"    {item}" for item in finding.items)
         if finding.hint:
             yield f"    way out: {finding.hint}"
+    if not verbose:  # else they stand with the candidate
+        yield from _remarks(status)
     if status.actions is not None:
         yield " · ".join([*status.actions.text, f"watch: {_watching(status.watching)}"])
     if status.fires is not None:
@@ -50,6 +52,11 @@ def _verdict(status: Status, config: Config, found: Sequence[Finding]) -> str:
     sizes = " + ".join(f"{number:,}" for number in generation.prefixes.values())
     proof = "proved in the kernel" if status.problems == () else "not proved"
     return f"{level.name}  {name}: {sizes} prefixes, generation {generation.number}, {proof}"
+
+
+def _remarks(status: Status) -> Iterator[str]:
+    for source in status.candidate.sources if status.candidate else ():
+        yield from (f"  remark: {source.name}: {remark.text}" for remark in source.remarks)
 
 
 def _watching(watching: Watching | None) -> str:
@@ -95,7 +102,12 @@ def status_json(status: Status, config: Config, now: datetime, *, root: bool) ->
         "problems": list(status.problems or ()),
     }
     refused = [
-        {"source": refusal.name or None, "since": utc_text(refusal.since), "reason": refusal.reason}
+        {
+            "source": refusal.name or None,
+            "since": utc_text(refusal.since),
+            "reason": refusal.reason,
+            "overdue": refusal.overdue or None,
+        }
         for refusal in status.refusals
     ]
     return {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,6 +91,7 @@ def refusals(state: Path) -> tuple[Refusal, ...]:
                 name=_printable(each["name"]),
                 reason="\n".join(map(_printable, each["reason"])),
                 since=_moment(each["since"]),
+                overdue=_printable(each.get("overdue", "")),  # an older fwfeed does not write it
             )
             for each in json.loads(raw)
         )
@@ -96,8 +99,8 @@ def refusals(state: Path) -> tuple[Refusal, ...]:
         raise FwfeedError(f"{file}: not a list of refusals", "remove it") from None
 
 
-def record_refusals(state: Path, found: dict[str, str], now: datetime) -> None:
-    """Keep why files were refused, by name, and since when; nothing is written where nothing is new."""
+def record_refusals(state: Path, found: Iterable[Refusal], now: datetime) -> None:
+    """Keep what was refused, since when it is for each name; nothing is written where nothing is new."""
     before: tuple[Refusal, ...] | None
     try:
         before = refusals(state)
@@ -105,8 +108,12 @@ def record_refusals(state: Path, found: dict[str, str], now: datetime) -> None:
         before = None
     since = {refusal.name: refusal.since for refusal in before or ()}
     after = tuple(
-        Refusal(name=name, reason="\n".join(map(printable, reason.splitlines())), since=since.get(name, now))
-        for name, reason in sorted(found.items())
+        replace(
+            refusal,
+            reason="\n".join(map(printable, refusal.reason.splitlines())),
+            since=since.get(refusal.name, now),
+        )
+        for refusal in sorted(found, key=lambda refusal: refusal.name)
     )
     if after == before:
         return
@@ -118,6 +125,7 @@ def record_refusals(state: Path, found: dict[str, str], now: datetime) -> None:
             "name": refusal.name,
             "since": refusal.since.astimezone(UTC).isoformat(timespec="seconds"),
             "reason": refusal.reason.splitlines(),
+            "overdue": refusal.overdue,
         }
         for refusal in after
     ]

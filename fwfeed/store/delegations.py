@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from fwfeed.config import REGISTRY_URLS
-from fwfeed.delegation import Delegation
+from fwfeed.delegation import Delegation, Snapshot
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Snapshot, Source
+from fwfeed.model import Source
 from fwfeed.prefixes import Family
 from fwfeed.store import candidates, files
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from fwfeed import candidate, config, delegated, feeds, fetch, logline, netlink, nflog
+from fwfeed.delegation import Snapshot
 from fwfeed.errors import ConfigError, FwfeedError, ParseError
 from fwfeed.feeds import Feed, Format
 from fwfeed.flow import Kind
-from fwfeed.model import Listed, Listing, Snapshot
+from fwfeed.model import Listed, Listing
 from fwfeed.prefixes import Family, Range, format_address, parse_address
 from tests.unit import builders
 

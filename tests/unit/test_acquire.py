@@ -14,10 +14,10 @@ import pytest
 import trustme
 
 from fwfeed.config import REGISTRY_URLS, Checksum, Config, SourcesConfig
+from fwfeed.delegation import Snapshot
 from fwfeed.errors import FeedRefused, FwfeedError
 from fwfeed.feeds import Feed, Format
 from fwfeed.fetch import orders
-from fwfeed.model import Snapshot
 from fwfeed.refresh.acquire import Acquired, Fresh, Lost, Same, Stale, acquire
 from fwfeed.store import files
 from fwfeed.store.cache import Cache
@@ -167,28 +167,65 @@ def test_the_same_content_at_another_location_is_the_same_file(tmp_path: Path, c
     assert snapshot(cache.root, folders=False) == before
 
 
-def test_a_file_that_grew_old_is_refused_though_it_is_the_same(tmp_path: Path, cache: Cache) -> None:
+def test_a_file_that_grew_old_is_told_though_it_is_the_same(tmp_path: Path, cache: Cache) -> None:
     wanted = config(publish(tmp_path / "own", "apnic", RAW))
     ask(wanted, cache, accept=True)
+    before = snapshot(cache.root, folders=False)
     assert isinstance(ask(wanted, cache, now=NOW + timedelta(days=7)), Same)
-    message = lost(wanted, cache, now=NOW + timedelta(days=8)).message
-    assert "the file ends on " in message
+    assert "the file ends on " in stale(wanted, cache, now=NOW + timedelta(days=8)).message
+    assert snapshot(cache.root, folders=False) == before
 
 
-@pytest.mark.parametrize(("days", "serves"), [(7, True), (8, False)])
-def test_the_accepted_file_serves_on_while_it_is_young_enough(
-    days: int,
-    serves: bool,  # noqa: FBT001
-    tmp_path: Path,
-    cache: Cache,
+def test_a_file_that_grew_old_is_the_same_where_a_mirror_has_none_that_is_newer(tmp_path: Path, cache: Cache) -> None:
+    wanted = config(publish(tmp_path / "own", "apnic", RAW), (tmp_path / "mirror").as_uri())
+    ask(wanted, cache, accept=True)
+    newer = delegated("apnic", JAPAN, serial=2, end=(NOW + timedelta(days=9)).date())
+    mirrored = publish(tmp_path / "mirror", "apnic", newer)
+    assert fresh(wanted, cache, now=NOW + timedelta(days=9)).file.accepted.source.url == mirrored
+
+
+@pytest.mark.parametrize(("days", "overdue"), [(7, ""), (8, "last good file is 8 days old, limit 7")])
+def test_the_accepted_file_serves_on_and_says_when_it_is_too_old(
+    days: int, overdue: str, tmp_path: Path, cache: Cache
 ) -> None:
     wanted = config(publish(tmp_path / "own", "apnic", RAW))
     ask(wanted, cache, accept=True)
     (tmp_path / "own" / NAME).unlink()
     before = snapshot(cache.root, folders=False)
-    (stale if serves else lost)(wanted, cache, now=NOW + timedelta(days=days))
-    stale(replace(wanted, sources=replace(wanted.sources, max_age=None)), cache, now=NOW + timedelta(days=days))
+    outcome = ask(wanted, cache, now=NOW + timedelta(days=days))
+    assert isinstance(outcome, Stale)
+    assert outcome.overdue.partition(":")[0] == overdue
+    unlimited = replace(wanted, sources=replace(wanted.sources, max_age=None))
+    outcome = ask(unlimited, cache, now=NOW + timedelta(days=days))
+    assert isinstance(outcome, Stale)
+    assert outcome.overdue == ""
     assert snapshot(cache.root, folders=False) == before
+
+
+@pytest.mark.parametrize(("days", "limit", "said"), [(2, 36, "2 days old, limit 1.5"), (1, 12, "1 day old, limit 0.5")])
+def test_limits_in_hours_are_told_in_days(days: int, limit: int, said: str, tmp_path: Path, cache: Cache) -> None:
+    wanted = config(publish(tmp_path / "own", "apnic", RAW), max_age=timedelta(hours=limit))
+    ask(wanted, cache, accept=True)
+    outcome = ask(wanted, cache, now=NOW + timedelta(days=days))
+    assert isinstance(outcome, Stale)
+    assert outcome.overdue == f"last good file is {said}: its part of the set is kept"
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_what_is_said_of_a_bad_file_depends_on_whether_its_md5_is_right(
+    checksum: bool,  # noqa: FBT001
+    tmp_path: Path,
+    cache: Cache,
+) -> None:
+    raw = delegated("apnic", JAPAN).replace(b"|ipv4|*|1|", b"|ipv4|*|3|")
+    url = publish(tmp_path, "apnic", raw)
+    if not checksum:
+        (tmp_path / f"{NAME}.md5").unlink()
+    refusal = lost(config(url, checksum=Checksum.OPTIONAL), cache)
+    assert f"{url}:3: the summary promises 3 ipv4 records, the file has 1 (2 fewer)" in refusal.message
+    claims = [word for word in ("cut short", "altered") if word in refusal.message + refusal.way_out]
+    assert claims == ([] if checksum else ["cut short", "altered"])
+    assert ("its MD5 is right" in refusal.way_out) is checksum
 
 
 def test_a_feed_is_as_old_as_its_own_limit_says_and_not_the_registries(tmp_path: Path, cache: Cache) -> None:
@@ -199,10 +236,13 @@ def test_a_feed_is_as_old_as_its_own_limit_says_and_not_the_registries(tmp_path:
     assert isinstance(ask(feed(path.as_uri()), cache, now=old), Same)
     limited = feed(path.as_uri(), max_age=timedelta(days=90))
     assert isinstance(ask(limited, cache, now=NOW + timedelta(days=90)), Same)
-    assert isinstance(ask(limited, cache, now=NOW + timedelta(days=91)), Lost)
-    path.unlink()
-    assert isinstance(ask(feed(path.as_uri()), cache, now=old), Stale)
-    assert isinstance(ask(limited, cache, now=NOW + timedelta(days=91)), Lost)
+    for there in (True, False):
+        if not there:
+            path.unlink()
+            assert isinstance(ask(feed(path.as_uri()), cache, now=old), Stale)
+        outcome = ask(limited, cache, now=NOW + timedelta(days=91))
+        assert isinstance(outcome, Stale)
+        assert outcome.overdue == "last good file is 91 days old, limit 90: its part of the set is kept"
 
 
 def test_a_feed_without_a_date_is_dated_by_the_day_it_came(tmp_path: Path, cache: Cache) -> None:

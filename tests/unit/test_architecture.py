@@ -22,6 +22,7 @@ LINES = 350
 CORE = (
     "errors",
     "prefixes",
+    "remark",
     "delegation",
     "flow",
     "logline",

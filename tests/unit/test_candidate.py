@@ -19,6 +19,7 @@ from fwfeed.candidate import digest, dump, load, recipe_from_json, recipe_to_jso
 from fwfeed.errors import ExitCode, FwfeedError
 from fwfeed.model import Candidate, Part, Recipe, Source
 from fwfeed.prefixes import Family, Prefix, cover, merge, parse_prefix
+from fwfeed.remark import Remark, RemarkKind
 
 FILE = "/var/lib/fwfeed/candidate"
 
@@ -98,6 +99,49 @@ def tampered(change: Callable[[Any], object]) -> bytes:
 
 def test_a_candidate_is_read_back_as_it_was_written() -> None:
     assert load(dump(CANDIDATE), file=FILE) == CANDIDATE
+
+
+REMARKS = (
+    Remark(RemarkKind.ASN_COUNT, "line 3: the summary promises 1 asn records, the file has 2 (1 more)"),
+    Remark(RemarkKind.REPEATED, "lines 6 and 8 delegate the same addresses to JP, in 192.0.2.0-192.0.2.255"),
+)
+REMARKED = replace(CANDIDATE, sources=(replace(CANDIDATE.sources[0], remarks=REMARKS), *CANDIDATE.sources[1:]))
+
+
+def test_what_was_remarked_on_a_file_is_read_back() -> None:
+    assert load(dump(REMARKED), file=FILE) == REMARKED
+    assert digest(REMARKED) == digest(CANDIDATE)
+
+
+def test_a_candidate_without_remarks_is_what_an_older_fwfeed_writes_and_reads() -> None:
+    sources = json.loads(dump(REMARKED))["sources"]
+    assert ["remarks" in source for source in sources] == [True, False, False, False]
+    assert b"remarks" not in dump(CANDIDATE)
+
+
+@pytest.mark.parametrize(
+    "remarks",
+    [
+        [],  # fwfeed leaves them out then
+        1,
+        None,
+        "asn-count",
+        ["asn-count"],
+        [{"kind": "asn-count"}],
+        [{"text": "x"}],
+        [{"kind": "bogus", "text": "x"}],
+        [{"kind": [], "text": "x"}],
+        [{"kind": "asn-count", "text": 5}],
+        [{"kind": "asn-count", "text": "a\nb"}],
+        [{"kind": "asn-count", "text": "\x1b[2J"}],
+        [{"kind": "asn-count", "text": "x" * 501}],
+        [{"kind": "asn-count", "text": "x", "more": 1}],
+        [{"kind": "asn-count", "text": "x"}] * 21,
+        {"kind": "asn-count", "text": "x"},
+    ],
+)
+def test_remarks_that_fwfeed_would_not_have_written_are_refused(remarks: object) -> None:
+    refused(tampered(lambda document: document["sources"][0].update(remarks=remarks)))
 
 
 def test_a_candidate_of_nothing_is_read_back() -> None:

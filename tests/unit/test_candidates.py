@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -38,6 +38,10 @@ def refused(name: str, reason: str = "apnic: it is HTML", since: datetime = NOW)
     return Refusal(name=name, reason=reason, since=since)
 
 
+def record_all(state: Path, found: Mapping[str, str], now: datetime) -> None:
+    candidates.record_refusals(state, [refused(name, reason, now) for name, reason in found.items()], now)
+
+
 def message_of(call: Callable[[], object]) -> str:
     with pytest.raises(FwfeedError) as caught:
         call()
@@ -46,12 +50,12 @@ def message_of(call: Callable[[], object]) -> str:
 
 def test_where_nothing_was_ever_refused_nothing_is_told_or_written(state: Path) -> None:
     assert candidates.refusals(state) == ()
-    candidates.record_refusals(state, {}, NOW)
+    record_all(state, {}, NOW)
     assert not state.exists()
 
 
 def test_what_was_refused_is_told_by_name_in_order_with_its_time(state: Path) -> None:
-    candidates.record_refusals(state, {"office": "office: one\ntwo", "": "all", "apnic": "apnic: it is HTML"}, NOW)
+    record_all(state, {"office": "office: one\ntwo", "": "all", "apnic": "apnic: it is HTML"}, NOW)
     assert candidates.refusals(state) == (
         refused("", "all"),
         refused("apnic"),
@@ -61,48 +65,49 @@ def test_what_was_refused_is_told_by_name_in_order_with_its_time(state: Path) ->
         "name": "apnic",
         "since": "2026-01-02T03:04:05+00:00",
         "reason": ["apnic: it is HTML"],
+        "overdue": "",
     }
 
 
 def test_a_time_of_another_zone_is_the_same_time(state: Path) -> None:
-    candidates.record_refusals(state, {"apnic": "x"}, NOW.astimezone(timezone(timedelta(hours=9))))
+    record_all(state, {"apnic": "x"}, NOW.astimezone(timezone(timedelta(hours=9))))
     assert candidates.refusals(state) == (refused("apnic", "x"),)
     assert "2026-01-02T03:04:05+00:00" in record(state).read_text()
 
 
 def test_since_when_is_kept_while_the_same_source_stays_refused_whatever_the_reason(state: Path) -> None:
-    candidates.record_refusals(state, {"apnic": "apnic: it is HTML"}, NOW)
-    candidates.record_refusals(state, {"apnic": "apnic: too old", "arin": "arin: cut"}, LATER)
+    record_all(state, {"apnic": "apnic: it is HTML"}, NOW)
+    record_all(state, {"apnic": "apnic: too old", "arin": "arin: cut"}, LATER)
     assert candidates.refusals(state) == (refused("apnic", "apnic: too old"), refused("arin", "arin: cut", LATER))
 
 
 def test_what_healed_is_told_no_more_and_begins_anew(state: Path) -> None:
-    candidates.record_refusals(state, {"apnic": "x", "arin": "y"}, NOW)
-    candidates.record_refusals(state, {"arin": "y"}, LATER)
+    record_all(state, {"apnic": "x", "arin": "y"}, NOW)
+    record_all(state, {"arin": "y"}, LATER)
     assert candidates.refusals(state) == (refused("arin", "y"),)
-    candidates.record_refusals(state, {"apnic": "x", "arin": "y"}, LATER)
+    record_all(state, {"apnic": "x", "arin": "y"}, LATER)
     assert candidates.refusals(state) == (refused("apnic", "x", LATER), refused("arin", "y"))
-    candidates.record_refusals(state, {}, LATER)
+    record_all(state, {}, LATER)
     assert not record(state).exists()
     assert candidates.refusals(state) == ()
 
 
 def test_where_nothing_is_new_nothing_is_written(state: Path) -> None:
     found = {"apnic": "apnic: it is HTML\x1b[2J\nand more", "": "all"}
-    candidates.record_refusals(state, found, NOW)
+    record_all(state, found, NOW)
     before = snapshot(state)
-    candidates.record_refusals(state, found, LATER)
+    record_all(state, found, LATER)
     assert snapshot(state) == before
-    candidates.record_refusals(state, {**found, "apnic": "another reason"}, LATER)
+    record_all(state, {**found, "apnic": "another reason"}, LATER)
     assert snapshot(state) != before
 
 
 def test_nothing_is_written_on_a_clock_with_parts_of_seconds_either(state: Path) -> None:
     found = {"apnic": "x"}
-    candidates.record_refusals(state, found, NOW + timedelta(microseconds=700_000))
+    record_all(state, found, NOW + timedelta(microseconds=700_000))
     assert candidates.refusals(state) == (refused("apnic", "x"),)
     before = snapshot(state)
-    candidates.record_refusals(state, found, LATER)
+    record_all(state, found, LATER)
     assert snapshot(state) == before
 
 
@@ -122,10 +127,10 @@ def test_nothing_is_written_on_a_clock_with_parts_of_seconds_either(state: Path)
     ],
 )
 def test_a_reason_in_which_a_server_had_a_word_is_made_harmless(hostile: str, shown: str, state: Path) -> None:
-    candidates.record_refusals(state, {"apnic": hostile}, NOW)
+    record_all(state, {"apnic": hostile}, NOW)
     assert candidates.refusals(state) == (refused("apnic", shown),)
     before = snapshot(state)
-    candidates.record_refusals(state, {"apnic": hostile}, LATER)
+    record_all(state, {"apnic": hostile}, LATER)
     assert snapshot(state) == before
 
 
@@ -135,10 +140,24 @@ def test_whatever_the_reasons_what_is_told_is_printable(
     tmp_path_factory: pytest.TempPathFactory, found: dict[str, str]
 ) -> None:
     state = tmp_path_factory.mktemp("state")
-    candidates.record_refusals(state, found, NOW)
+    record_all(state, found, NOW)
     told = candidates.refusals(state)
     assert [refusal.name for refusal in told] == sorted(found)
     assert all(line.isprintable() for refusal in told for line in refusal.reason.split("\n"))
+
+
+def test_how_old_the_file_is_that_serves_is_kept(state: Path) -> None:
+    old = Refusal(name="apnic", reason="404", since=NOW, overdue="last good file is 9 days old")
+    candidates.record_refusals(state, [old], NOW)
+    assert candidates.refusals(state) == (old,)
+    older = replace(old, overdue="last good file is 10 days old", since=LATER)
+    candidates.record_refusals(state, [older], LATER)
+    assert candidates.refusals(state) == (replace(older, since=NOW),)
+
+
+def test_what_an_older_fwfeed_kept_is_read(state: Path) -> None:
+    files.replace(record(state), b'[{"name": "apnic", "since": "2026-01-02T03:04:05+00:00", "reason": ["a", "b"]}]')
+    assert candidates.refusals(state) == (refused("apnic", "a\nb"),)
 
 
 DAMAGED: dict[str, bytes] = {
@@ -162,6 +181,8 @@ DAMAGED: dict[str, bytes] = {
     "a reason of numbers": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": [1]}]',
     "a reason that is a number": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": 1}]',
     "an escape in a reason": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": ["\\u001b[2J"]}]',
+    "an age that is none": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": [], "overdue": 9}]',
+    "an age of two lines": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": [], "overdue": "9\\n"}]',
 }
 
 
@@ -172,14 +193,14 @@ def test_a_damaged_record_is_told_with_its_way_out_and_mended_by_the_next(raw: b
         candidates.refusals(state)
     assert caught.value.message == f"{record(state)}: not a list of refusals"
     assert caught.value.way_out == "remove it"
-    candidates.record_refusals(state, {"apnic": "x"}, NOW)
+    record_all(state, {"apnic": "x"}, NOW)
     assert candidates.refusals(state) == (refused("apnic", "x"),)
 
 
 @pytest.mark.parametrize("raw", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_record_goes_when_all_is_well(raw: bytes, state: Path) -> None:
     files.replace(record(state), raw)
-    candidates.record_refusals(state, {}, NOW)
+    record_all(state, {}, NOW)
     assert candidates.refusals(state) == ()
 
 

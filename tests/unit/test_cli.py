@@ -267,7 +267,7 @@ def test_quiet_leaves_the_closing_remark_out(ready: World) -> None:
 
 def test_json_of_every_command_parses(made: World) -> None:
     fetched = made.run("fetch", "--json").value
-    assert (fetched.pop("held"), fetched.pop("stale")) == (None, [])
+    assert [fetched.pop(key) for key in ("held", "stale", "warnings")] == [None, [], []]
     assert [(source["name"], source["taken"]) for source in fetched["sources"]] == [("apnic", 2), ("ripencc", 0)]
     assert [(part["source"], part["term"], part["excluded"], part["ip"]) for part in fetched["parts"]] == [
         ("apnic", "JP", False, 4),

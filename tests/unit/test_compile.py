@@ -14,10 +14,10 @@ from fwfeed import compile as compiling
 from fwfeed.compile import PREFIX_CAP, Selection, combine, configured, recipe
 from fwfeed.config import Config
 from fwfeed.config.schema import SetConfig, SourcesConfig
-from fwfeed.delegation import Delegation, Delegations
+from fwfeed.delegation import Delegation, Delegations, Snapshot
 from fwfeed.errors import ExitCode, FeedRefused
 from fwfeed.feeds import Feed, Format, special_purpose
-from fwfeed.model import Listed, Listing, Part, Recipe, Snapshot
+from fwfeed.model import Listed, Listing, Part, Recipe
 from fwfeed.prefixes import Family, count, cover, format_prefix
 
 JP = ("apnic", "JP")

@@ -1,15 +1,15 @@
-"""Delegations in columns: what goes in comes out, and two that overlap are found."""
+"""Delegations in columns: what goes in comes out, and those that overlap are found and made one."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwfeed.delegation import Delegation, Delegations
-from fwfeed.prefixes import Family, Range
+from fwfeed.delegation import Delegation, Delegations, Overlap
+from fwfeed.prefixes import Family
 
 
 @st.composite
@@ -55,14 +55,51 @@ def test_adding_in_parts_is_adding_at_once() -> None:
     assert parts != Delegations.of(Family.IPV4, "apnic", rows[1:])
 
 
-def naive_overlap(rows: list[Delegation]) -> tuple[Range, Range] | None:
-    ends = sorted((row.first, row.last) for row in rows)
-    return next(((one, other) for one, other in pairwise(ends) if other[0] <= one[1]), None)
+def naive_overlaps(rows: list[Delegation]) -> list[Overlap]:
+    """Join rows that share an address until none is left to join."""
+    groups = [[row] for row in range(len(rows))]
+
+    def share(one: list[int], other: list[int]) -> bool:
+        return any(rows[a].first <= rows[b].last and rows[b].first <= rows[a].last for a in one for b in other)
+
+    while pair := next((pair for pair in combinations(groups, 2) if share(*pair)), None):
+        groups = [*(group for group in groups if group not in pair), sorted(pair[0] + pair[1])]
+    ends = [(min(rows[row].first for row in group), max(rows[row].last for row in group)) for group in groups]
+    return sorted(Overlap(*pair, group) for pair, group in zip(ends, groups, strict=True) if len(group) > 1)
 
 
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("most", [12, 60, None])
 @given(data=st.data())
-def test_the_lowest_overlap_is_found(family: Family, most: int | None, data: st.DataObject) -> None:
+def test_delegations_that_share_addresses_are_found(family: Family, most: int | None, data: st.DataObject) -> None:
     rows = data.draw(delegations(family, most))
-    assert Delegations.of(family, "apnic", rows).overlap() == naive_overlap(rows)
+    assert Delegations.of(family, "apnic", rows).overlaps() == naive_overlaps(rows)
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("most", [12, 60, None])
+@given(data=st.data())
+def test_two_countries_in_an_overlap_are_found_and_one_is_made_one(
+    family: Family, most: int | None, data: st.DataObject
+) -> None:
+    rows = data.draw(delegations(family, most))
+    made = Delegations.of(family, "apnic", rows)
+    united = []
+    for overlap in made.overlaps():
+        pair = made.conflict(overlap)
+        assert (pair is None) is (len({rows[row].country for row in overlap.rows}) == 1)
+        if pair is None:
+            united.append(overlap)
+            continue
+        one, other = pair
+        assert {one, other} <= {rows[row] for row in overlap.rows}
+        assert one.first <= other.last
+        assert other.first <= one.last
+        assert one.country != other.country
+    made.unite(united)
+    joined = {row for overlap in united for row in overlap.rows}
+    expected = {row: rows[row] for row in range(len(rows)) if row not in joined}
+    for overlap in united:
+        largest = max(overlap.rows, key=lambda row: rows[row].last - rows[row].first)
+        expected[largest] = rows[largest]._replace(first=overlap.first, last=overlap.last)
+    assert list(made) == [delegation for _row, delegation in sorted(expected.items())]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fwfeed.delegation import Delegation, Delegations
+from fwfeed.delegation import Delegation, Delegations, Snapshot
 from fwfeed.errors import FwfeedError
-from fwfeed.model import Snapshot, Source
+from fwfeed.model import Source
 from fwfeed.prefixes import Family
 from fwfeed.store import delegations
 

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fwfeed import __version__, units
 from fwfeed.model import Gate, Outcome, Refusal, Verdict
+from fwfeed.remark import Remark, RemarkKind
 from fwfeed.report.monitoring import Metric, down, exposition, metrics, metrics_json
 from fwfeed.status import Status
 from tests.unit.builders import CHECKOUT, ENVIRONMENT, FWFEED, Ended, World, world
@@ -31,6 +32,7 @@ from tests.unit.standings import CANDIDATE, CONFIG, GENERATION, NOW, ended, stan
 
 GOLDEN = CHECKOUT / "tests" / "data" / "metrics"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+REMARK = Remark(RemarkKind.TOTAL, "line 1: the header promises 7 records, the file has 8 (1 more)")
 HELD = (Verdict(Gate.MAX_SHRINK, "it would shrink"),)
 CASES = {
     "well": standing(),
@@ -45,6 +47,10 @@ CASES = {
     "refused": standing(refusals=(Refusal(name="", reason="too old", since=SINCE),)),
     "restricted": standing(
         generation=replace(GENERATION, default_zone="log-outbound"), unreached={"eth1": "public", "eth2": "trusted"}
+    ),
+    "overdue": standing(
+        candidate=replace(CANDIDATE, sources=tuple(replace(each, remarks=(REMARK,)) for each in CANDIDATE.sources)),
+        refusals=(Refusal(name="apnic", reason="404", since=SINCE, overdue="last good file is 9 days old"),),
     ),
     "waiting": standing(waits=NOW, last=ended(Outcome.PENDING)),
     "rolled-back": standing(held_back="somebody went back", last=ended(Outcome.ROLLED_BACK, "no"), unfinished=True),

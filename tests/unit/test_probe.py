@@ -21,6 +21,7 @@ from fwfeed import query
 from fwfeed.config import Config, SourcesConfig
 from fwfeed.errors import FwfeedError
 from fwfeed.model import Gate, Outcome, Refusal, Verdict
+from fwfeed.remark import Remark, RemarkKind
 from fwfeed.report.probe import Finding, Level, Limits, line, probe
 from fwfeed.status import Run
 from fwfeed.store import candidates
@@ -223,6 +224,33 @@ def test_ages_that_are_given_are_those(max_age: timedelta | None, days: int, lev
     assert judged(config=config, limits=off, **aged(days))[0] is Level.OK
 
 
+def test_a_registry_past_its_limit_is_critical_and_says_that_its_part_is_kept() -> None:
+    level, text = judged(**aged(9))
+    assert level is Level.CRITICAL
+    assert text.startswith("apnic: last good file is 9 days old, limit 7: its part of the set is kept")
+
+
+def test_a_registry_past_its_limit_that_gives_the_set_nothing_is_a_warning() -> None:
+    old = aged(9)["candidate"]
+    sources = tuple(replace(source, taken=0) if source.name == "apnic" else source for source in old.sources)
+    level, text = judged(candidate=replace(old, sources=sources))
+    assert level is Level.WARNING
+    kept = "apnic: last good file is 9 days old, limit 7: its part of the set is kept; it gives the set nothing"
+    assert text.startswith(kept)
+
+
+def test_a_feed_past_its_own_limit_is_critical_too() -> None:
+    level, text = judged(**aged(91, "aws-tokyo"))
+    assert level is Level.CRITICAL
+    assert text.startswith("aws-tokyo: last good file is 91 days old, limit 90: its part of the set is kept")
+
+
+def test_remarks_alone_are_no_finding() -> None:
+    remark = Remark(RemarkKind.TOTAL, "line 1: the header promises 7 records, the file has 8 (1 more)")
+    sources = tuple(replace(source, remarks=(remark,)) for source in CANDIDATE.sources)
+    assert judged(candidate=replace(CANDIDATE, sources=sources))[0] is Level.OK
+
+
 @given(st.text(), st.lists(st.text(), max_size=3))
 def test_no_text_makes_a_second_line_or_numbers(text: str, more: list[str]) -> None:
     texts = [text or "x", *more]
@@ -270,7 +298,8 @@ def test_what_was_cut_off_is_told_and_not_repaired(made: World) -> None:
 
 
 def test_a_hostile_reason_stays_text(made: World) -> None:
-    candidates.record_refusals(made.state, {"apnic": "no | prefixes_JP=9\nFWFEED OK - well\x1b[2J"}, SINCE)
+    reason = "no | prefixes_JP=9\nFWFEED OK - well\x1b[2J"
+    candidates.record_refusals(made.state, [Refusal(name="apnic", reason=reason, since=SINCE)], SINCE)
     level, text = nagios(made)
     assert level is Level.CRITICAL
     assert text.endswith("apnic: refused since 2026-01-01 00:00:00 UTC: no / prefixes_JP=9 FWFEED OK - well?[2J")

@@ -21,8 +21,9 @@ import pytest
 from fwfeed.compile import Selection, combine
 from fwfeed.countries import CODES
 from fwfeed.delegated import parse
+from fwfeed.delegation import Snapshot
 from fwfeed.errors import ParseError
-from fwfeed.model import Part, Recipe, Snapshot
+from fwfeed.model import Part, Recipe
 from fwfeed.prefixes import Family, Prefix, format_prefix
 from tests import needs
 from tests.skipping import require

@@ -151,12 +151,17 @@ def cut_on_the_way(made: World) -> None:
     made.publish("apnic", raw[:-30], checksum=hashlib.md5(raw).hexdigest().encode())
 
 
-def miscounted(made: World) -> None:
-    made.publish("apnic", delegated("apnic", JAPAN, promised=4))
+def without_a_summary(made: World) -> None:
+    """It was cut behind its records of IPv4, and nothing but the header says that there were others."""
+    made.publish("apnic", delegated("apnic", [*JAPAN[:2], MORE], promised=4))
 
 
 def miscounted_in_the_summary(made: World) -> None:
     made.publish("apnic", delegated("apnic", JAPAN).replace(b"|ipv4|*|1|", b"|ipv4|*|2|"))
+
+
+def miscounted(made: World) -> None:
+    made.publish("ripencc", delegated("ripencc", GERMANY).replace(b"|ipv4|*|2|", b"|ipv4|*|9|"))
 
 
 def html(made: World) -> None:
@@ -180,7 +185,7 @@ def past_the_end(made: World) -> None:
 
 
 def overlapping(made: World) -> None:
-    made.publish("apnic", delegated("apnic", [*JAPAN, "JP|ipv4|198.51.100.128|128|20240101|allocated"]))
+    made.publish("apnic", delegated("apnic", [*JAPAN, "KR|ipv4|198.51.100.128|128|20240101|allocated"]))
 
 
 def without_checksum(made: World) -> None:
@@ -210,16 +215,19 @@ def an_older_serial(made: World) -> None:
 
 BAD: list[tuple[Spoil, str]] = [
     (cut_short, f"{APNIC}:7: a record has at least 7 fields, this line has 4"),
-    (cut_between_lines, f"{APNIC}:1: the header promises 4 records, the file has 3"),
+    (cut_between_lines, f"{APNIC}:3: the summary promises 2 ipv4 records, the file has 1 (1 fewer)"),
     (cut_on_the_way, f"{APNIC}: MD5 is "),
-    (miscounted, f"{APNIC}:1: the header promises 4 records, the file has 3"),
-    (miscounted_in_the_summary, f"{APNIC}:3: the summary promises 2 ipv4 records, the file has 1"),
+    (without_a_summary, f"{APNIC}:1: the header promises 4 records, the file has 3 (1 fewer)"),
+    (miscounted_in_the_summary, f"{APNIC}:3: the summary promises 2 ipv4 records, the file has 1 (1 fewer)"),
     (html, f"{APNIC}:1: this is HTML, not a delegated file"),
     (empty, f"{APNIC}: the file has no header: it is empty"),
     (of_another_registry, f"{APNIC}:1: this is the file of registry 'ripencc', not of apnic"),
     (a_bad_address, f"{APNIC}:8: '198.18.0.256' is not an IPv4 address"),
     (past_the_end, f"{APNIC}:8: 512 addresses from 255.255.255.0 go past the end of the address space"),
-    (overlapping, f"{APNIC}: delegations overlap: 198.51.100.0-198.51.100.255 and 198.51.100.128-198.51.100.255"),
+    (
+        overlapping,
+        f"{APNIC}:8: delegations to different countries overlap: 198.51.100.0-198.51.100.255 to JP (line 6) and 198.",
+    ),
     (without_checksum, f"{APNIC}.md5: there is no such file, and sources.checksum is required"),
     (gone, f"{APNIC}: there is no such file"),
     (too_old, f"{APNIC}: the file ends on "),
@@ -343,44 +351,174 @@ def test_a_bad_first_file_of_a_registry_that_is_new_in_the_configuration_refuses
     assert kept(made) == before
 
 
-def test_a_bad_file_beside_an_accepted_one_that_is_too_old_by_now_refuses_all(made: World) -> None:
-    too_old(made)
+TWO = 'name = "HOME"\ncountries = ["JP", "DE"]\ninclude = []'
+
+
+def overdue(made: World, days: int = 9) -> World:
+    """Accept a file of apnic's that is past max_age by now."""
+    made.publish("apnic", delegated("apnic", JAPAN, end=datetime.now(UTC).date() - timedelta(days=days)))
+    made.configure(sources='max_age = "off"', set_table=TWO)
+    fetched(made)
+    made.configure(set_table=TWO)
+    return made
+
+
+@pytest.mark.parametrize("spoil", [None, html, gone, cut_short, an_older_serial])
+def test_past_max_age_the_part_of_a_registry_is_kept_and_the_news_of_others_go_in(
+    spoil: Spoil | None, made: World
+) -> None:
+    overdue(made)
+    news = delegated("ripencc", [*GERMANY, NEWS], serial=2)
+    made.publish("ripencc", news)
+    if spoil is not None:
+        spoil(made)
+    before = snapshot(made.cache / "apnic", folders=False)
+    ended = made.run("fetch")
+    assert ended.code == 3
+    told = "apnic: last good file is 9 days old, limit 7: its part of the set is kept"
+    assert ended.err.startswith(f"fwfeed: {told}; {made.url('apnic')}")
+    assert "; way out: " in ended.err
+    assert ended.err.count("\n") == 1
+    assert made.run("list", "--family", "4").out == "198.19.0.0/26\n198.51.100.0/24\n203.0.113.0/24\n"
+    assert (made.cache / "ripencc" / file_name("ripencc")).read_bytes() == news
+    assert snapshot(made.cache / "apnic", folders=False) == before
+    (refused,) = made.run("status", "--json").value["refused"]
+    assert (refused["source"], refused["overdue"]) == ("apnic", told.removeprefix("apnic: "))
+    assert told in made.run("status").out
+    assert 'fwfeed_source_overdue{source="apnic"} 1\n' in made.run("metrics").out
+    assert 'fwfeed_source_overdue{source="ripencc"} 0\n' in made.run("metrics").out
+
+
+def test_past_max_age_with_no_news_nothing_is_written_and_a_new_file_ends_it(made: World) -> None:
+    overdue(made)
+    before = kept(made)
+    for _ in range(2):
+        assert made.run("fetch").code == 3
+        assert kept(made) == before
+    made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=2))
+    assert made.run("fetch").code == 0
+    assert "198.18.0.0/26" in made.run("list").out
+    assert 'fwfeed_source_overdue{source="apnic"} 0\n' in made.run("metrics").out
+
+
+def test_a_registry_without_any_accepted_file_refuses_the_first_compile_whatever_it_would_give(made: World) -> None:
+    made.publish("ripencc", delegated("ripencc", GERMANY, end=datetime.now(UTC).date() - timedelta(days=9)))
+    assert_refused(made.run("fetch"), f"{file_name('ripencc')}: the file ends on ")
+    assert not (made.state / "candidate" / "candidate.json").exists()
+
+
+@pytest.mark.parametrize("days", [0, 9])
+def test_a_registry_that_gives_the_set_nothing_is_a_warning(days: int, made: World) -> None:
+    made.publish("ripencc", delegated("ripencc", GERMANY, end=datetime.now(UTC).date() - timedelta(days=days)))
     made.configure(sources='max_age = "off"')
     fetched(made)
     made.configure()
-    made.publish("ripencc", delegated("ripencc", [*GERMANY, NEWS], serial=2))
-    html(made)
+    miscounted(made)
+    made.publish("apnic", delegated("apnic", [*JAPAN, MORE], serial=2))
+    ended = made.run("fetch")
+    assert ended.code == 0
+    assert ended.err.startswith("warning: ripencc: ")
+    assert ("last good file is 9 days old, limit 7" in ended.err) is (days == 9)
+    assert "; it gives the set nothing; way out: " in ended.err
+    assert ended.err.count("\n") == 1
+    assert "198.18.0.0/26" in made.run("list").out
+    assert [source for source, _reason in refused_of(made)] == ["ripencc"]
+    value = made.run("fetch", "--json").value
+    assert (value["stale"], len(value["warnings"])) == ([], 1)
+
+
+def test_registries_with_one_reason_are_told_together_and_each_with_its_age(made: World) -> None:
+    day = datetime.now(UTC).date()
+    made.configure(sources='max_age = "off"', set_table=TWO)
+    for number, (name, records) in enumerate({"apnic": JAPAN, "ripencc": GERMANY}.items()):
+        made.publish(name, delegated(name, records, end=day - timedelta(days=9 + number)))
+    fetched(made)
+    made.configure(set_table=TWO)
+    config = made.config.read_text(encoding="utf-8")
+    for name in ("apnic", "ripencc"):
+        config = config.replace(made.url(name), "file:///nowhere")
+    made.config.write_text(config, encoding="utf-8")
     before = kept(made)
     ended = made.run("fetch")
-    assert_refused(ended, f"{APNIC}:1: this is HTML")
-    assert "serves on" not in ended.err
+    assert ended.code == 3
+    kept_from = "days old, limit 7: its part of the set is kept\n"
+    assert f"fwfeed: apnic: last good file is 9 {kept_from}" in ended.err
+    assert f"fwfeed: ripencc: last good file is 10 {kept_from}" in ended.err
+    assert ended.err.count("file:///nowhere: there is no such file") == 1
     assert kept(made) == before
 
 
 def test_a_lost_registry_and_one_that_could_be_stood_in_for_are_both_told(made: World) -> None:
-    too_old(made)
-    made.configure(sources='max_age = "off"')
     fetched(made)
-    made.configure()
     html(made)
-    made.publish("ripencc", delegated("ripencc", GERMANY, promised=9))
+    miscounted(made)
+    (made.cache / "apnic" / APNIC).unlink()
     before = kept(made)
     ended = made.run("fetch")
     assert_refused(ended, f"{APNIC}:1: this is HTML")
-    assert_refused(ended, f"{file_name('ripencc')}:1: the header promises 9 records")
+    assert_refused(ended, f"{file_name('ripencc')}:2: the summary promises 9 ipv4 records")
     assert kept(made) == before
 
 
 def test_both_registries_can_be_stood_in_for(made: World) -> None:
+    made.configure(set_table=TWO)
     fetched(made)
     html(made)
-    made.publish("ripencc", delegated("ripencc", GERMANY, promised=9))
+    miscounted(made)
     before = kept(made)
     ended = made.run("fetch")
     assert ended.code == 3
     assert ended.err.count("serves on; way out: ") == 2
     assert [source for source, _reason in refused_of(made)] == ["apnic", "ripencc"]
     assert kept(made) == before
+
+
+ODD = (b"|asn|*|1|", b"|asn|*|3|")
+REMARK = "line 2: the summary promises 3 asn records, the file has 1 (2 fewer)"
+
+
+def test_what_concerns_no_address_is_told_once_and_stands_in_status_and_metrics(made: World) -> None:
+    made.publish("apnic", delegated("apnic", JAPAN, promised=5).replace(*ODD))
+    ended = made.run("fetch", "--json")
+    assert ended.code == 0
+    total = "line 1: the header promises 5 records, the file has 3 (2 fewer)"
+    assert ended.err.splitlines() == [f"remark: apnic: {total}", f"remark: apnic: {REMARK}"]
+    expected = [{"kind": "total", "text": total}, {"kind": "asn-count", "text": REMARK}]
+    assert ended.value["sources"][0]["remarks"] == expected
+    assert ended.value["sources"][1]["remarks"] == []
+    assert made.run("fetch", "--json").err == "nothing changed\n"
+    assert f"  remark: apnic: {REMARK}\n" in made.run("status").out
+    assert f"    remark: {REMARK}\n" in made.run("status", "-v").out
+    assert made.run("status", "--json").value["candidate"]["sources"][0]["remarks"] == expected
+    assert 'fwfeed_source_remarks{source="apnic"} 2\n' in made.run("metrics").out
+    assert made.run("list").out == "198.51.100.0/24\n2001:db8:1::/48\n"
+    made.publish("apnic", delegated("apnic", JAPAN, serial=2))
+    assert made.run("fetch", "--json").err == ""
+    assert 'fwfeed_source_remarks{source="apnic"} 0\n' in made.run("metrics").out
+
+
+def test_a_remark_stays_where_the_candidate_is_compiled_anew_from_the_same_file(made: World) -> None:
+    made.publish("apnic", delegated("apnic", JAPAN).replace(*ODD))
+    assert made.run("fetch").code == 0
+    made.publish("ripencc", delegated("ripencc", GERMANY, serial=2))
+    ended = made.run("fetch", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert [each["text"] for each in ended.value["sources"][0]["remarks"]] == [REMARK]
+
+
+@pytest.mark.parametrize("again", ["JP|ipv4|198.51.100.0|256|20190401|assigned", "JP|ipv4|198.51.100.128|64||assigned"])
+def test_addresses_that_are_delegated_twice_to_one_country_are_there_once(again: str, made: World) -> None:
+    made.publish("apnic", delegated("apnic", [*JAPAN, again]))
+    ended = made.run("fetch")
+    assert (ended.code, ended.err) == (0, "")
+    assert made.run("list", "--family", "4").out == "198.51.100.0/24\n"
+    assert ": 2 of 4 records taken\n    remark: lines 6 and 8 delegate the same addresses to JP, in " in ended.out
+    for host in (0, 127, 128, 255):
+        (found,) = made.run("lookup", f"198.51.100.{host}", "--json").value
+        (only,) = found["delegations"]
+        assert (only["country"], only["status"], only["date"]) == ("JP", "allocated", "2010-01-01")
+    places = [line.partition(",")[0][-2:] for line in made.run("lookup", "--why", "198.51.100.129").out.splitlines()]
+    assert [place for place in places if place in {":6", ":8"}] == [":6", ":8"], "both lines are why"
 
 
 @pytest.mark.parametrize("harm", [bytes.upper, lambda raw: raw[:-1], lambda _raw: b""], ids=["other", "cut", "empty"])
@@ -411,18 +549,18 @@ def test_as_json_the_reasons_and_what_serves_on_are_told_too(made: World) -> Non
 
 def test_the_reasons_of_all_bad_registries_are_told(made: World) -> None:
     html(made)
-    made.publish("ripencc", delegated("ripencc", GERMANY, promised=9))
+    miscounted(made)
     ended = made.run("fetch")
     assert_refused(ended, f"{APNIC}:1: this is HTML")
-    assert_refused(ended, f"{file_name('ripencc')}:1: the header promises 9 records")
+    assert_refused(ended, f"{file_name('ripencc')}:2: the summary promises 9 ipv4 records")
 
 
 def test_a_file_that_cannot_be_had_and_a_bad_one_are_both_told(made: World) -> None:
     gone(made)
-    made.publish("ripencc", delegated("ripencc", GERMANY, promised=9))
+    miscounted(made)
     ended = made.run("fetch")
     assert_refused(ended, f"{APNIC}: there is no such file")
-    assert_refused(ended, f"{file_name('ripencc')}:1: the header promises 9 records")
+    assert_refused(ended, f"{file_name('ripencc')}:2: the summary promises 9 ipv4 records")
 
 
 def test_an_old_file_is_accepted_when_age_is_off(made: World) -> None:
@@ -431,13 +569,12 @@ def test_an_old_file_is_accepted_when_age_is_off(made: World) -> None:
     assert made.run("fetch").code == 0
 
 
-def test_a_file_that_grew_old_without_a_change_is_refused(made: World) -> None:
-    too_old(made)
-    made.configure(sources='max_age = "off"')
-    fetched(made)
-    made.configure()
+def test_a_file_that_grew_old_without_a_change_is_told(made: World) -> None:
+    overdue(made)
     before = kept(made)
-    assert_refused(made.run("fetch"), f"{APNIC}: the file ends on ")
+    ended = made.run("fetch")
+    assert ended.code == 3
+    assert f"{APNIC}: the file ends on " in ended.err
     assert kept(made) == before
 
 
