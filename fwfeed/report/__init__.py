@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from difflib import unified_diff
 from typing import Any
 
 from fwfeed.candidate import remarks_to_json
 from fwfeed.config import Config, Inbound, Outbound
-from fwfeed.model import Candidate, Found, Kernel, Refusal, Review, Source, Trace, Verdict
+from fwfeed.model import Candidate, Found, Kernel, Review, Source, Trace, Verdict
 from fwfeed.prefixes import Family, count, format_prefix
 from fwfeed.times import local_text, utc_text
 
@@ -101,21 +101,6 @@ def refreshed_json(
         "stale": list(stale),
         "warnings": list(warnings),
     }
-
-
-def held_lines(held: Candidate, verdicts: Sequence[Verdict], zone: tzinfo) -> Iterator[str]:
-    """Yield which candidate is held, why, and the ways on."""
-    yield f"held: a candidate compiled {local_text(held.compiled, zone)}; what is live stays"
-    yield from verdict_lines(verdicts)
-    yield "  see it: fwfeed diff; let it through: fwfeed approve"
-
-
-def refusal_lines(refusals: Iterable[Refusal], zone: tzinfo) -> Iterator[str]:
-    """Yield what the last refresh refused."""
-    for refusal in refusals:
-        what = f"{refusal.name}: {refusal.overdue or 'the file accepted last serves'}" if refusal.name else "all of it"
-        yield f"REFUSED at the last refresh, since {local_text(refusal.since, zone)}: {what}"
-        yield from (f"  {line}" for line in refusal.reason.splitlines())
 
 
 def review_lines(review: Review, config: Config, zone: tzinfo) -> Iterator[str]:

@@ -180,7 +180,8 @@ def _sources(status: Status, aged: Iterable[_Aged], zone: tzinfo) -> Iterator[Fi
         yield Finding(Level.WARNING, text, items=reasons, hint=hint)
     for refusal in status.refusals:
         what = f"{refusal.name}: refused" if refusal.name else "the refresh is refused"
-        yield Finding(Level.WARNING, f"{what} since {local_text(refusal.since, zone)}: {refusal.reason}")
+        reason = refusal.reason.removeprefix(f"{refusal.name}: ")
+        yield Finding(Level.WARNING, f"{what} since {local_text(refusal.since, zone)}: {reason}")
     for each in aged:
         if each.level is not Level.OK:
             what = each.overdue or f"the file ends on {each.source.end_date}, {each.age.days} days ago"

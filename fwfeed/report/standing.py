@@ -8,7 +8,7 @@ from typing import Any
 
 from fwfeed.config import Config
 from fwfeed.model import NOTHING, Generation
-from fwfeed.report import candidate_json, candidate_lines, held_json, held_lines, refusal_lines
+from fwfeed.report import candidate_json, candidate_lines, held_json
 from fwfeed.report.probe import Finding, Level, Limits, findings
 from fwfeed.status import Actions, Status, Watching
 from fwfeed.times import local_text, utc_text
@@ -26,8 +26,9 @@ def status_lines(
     yield _verdict(status, config, found)
     for finding in found:
         if not finding.main:
-            yield f"  {finding.level.name}: {finding.text}{':' if finding.items else ''}"
-            yield from (f"    {item}" for item in finding.items)
+            first, *others = finding.text.splitlines()
+            yield f"  {finding.level.name}: {first}{':' if finding.items else ''}"
+            yield from (f"    {line}" for line in (*others, *finding.items))
         if finding.hint:
             yield f"    way out: {finding.hint}"
     if not verbose:  # else they stand with the candidate
@@ -76,9 +77,6 @@ def _details(status: Status, config: Config, now: datetime, zone: tzinfo) -> Ite
         yield f"candidate: {status.no_candidate}"
     else:
         yield from candidate_lines(status.candidate, config, zone)
-    yield from refusal_lines(status.refusals, zone)
-    if status.held is not None:
-        yield from held_lines(status.held, status.verdicts, zone)
     generation = status.generation
     if generation is not None:
         created = f"{_age(generation.created, now)} ago, at {local_text(generation.created, zone)}"

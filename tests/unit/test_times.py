@@ -14,7 +14,7 @@ import pytest
 from fwfeed.ledger import Ledger, path
 from fwfeed.model import Refusal, Review
 from fwfeed.preview import preview
-from fwfeed.report import candidate_lines, held_lines, refusal_lines, review_json, review_lines
+from fwfeed.report import candidate_lines, review_json, review_lines
 from fwfeed.report.flows import flow_json, flow_line
 from fwfeed.report.page import page
 from fwfeed.report.preview import preview_json, preview_lines
@@ -142,8 +142,6 @@ def test_where_things_stand_is_told_in_the_zone_and_to_machines_in_utc() -> None
     generation = [(GENERATION, None)]
     told = [
         *candidate_lines(CANDIDATE, CONFIG, JST),
-        *held_lines(CANDIDATE, (), JST),
-        *refusal_lines(status.refusals, JST),
         *history_lines(generation, 3, JST),
         *status_lines(status, CONFIG, NOW, JST, root=True, verbose=True),
     ]
