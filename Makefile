@@ -63,7 +63,7 @@ fuzz: $(FUZZ)/.ready
 lab: $(LAB)
 
 # AlmaLinux, as Fedora, builds with its own macros. What others build is for tests.
-FOR_TESTS = $(if $(shell rpm --eval '%{?rhel}%{?fedora}' 2>/dev/null),,--nodeps "--load=$(CURDIR)/tests/rpm/macros.el10")
+FOR_TESTS = $(if $(shell rpm --eval '%{?rhel}%{?fedora}' 2>/dev/null),,--nodeps "--macros=$$(tests/setup macros)")
 rpm srpm:
 	$(if $(FOR_TESTS),@echo 'built with macros that stand in for AlmaLinux 10: for tests alone' >&2)
 	rpm/build $@ "$(PACKAGES)" $(FOR_TESTS) $(ARGUMENTS)

@@ -11,13 +11,12 @@ from fwfeed.store import files
 
 def load(overrides: Path) -> dict[str, tuple[str, str]]:
     """Return every template of `render` by its name, as (path, text). Raises FwfeedError."""
-    shipped = _shipped()
     loaded = {}
     for name in TEMPLATES:
         path = overrides / name
         content = files.read(path)
         if content is None:
-            path = shipped / name
+            path = _shipped() / name
             content = files.read(path)
         if content is None:
             raise FwfeedError(f"the template {path} is missing", "install fwfeed again")

@@ -11,7 +11,7 @@ import pytest
 
 from tests import needs
 from tests.rpm.conftest import once, require_root
-from tests.rpm.packages import CHECKOUT, SETUP, Packages, publish
+from tests.rpm.packages import CHECKOUT, SETUP, Packages, publish, trusting
 from tests.rpm.roots import Root
 from tests.skipping import require
 
@@ -26,7 +26,7 @@ class Published:
         self.signed = folder / "signed"
         self.unsigned = folder / "unsigned"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-        self.environment["GNUPGHOME"] = str(folder / "gnupg")
+        self.environment |= trusting(CHECKOUT) | {"GNUPGHOME": str(folder / "gnupg")}
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
