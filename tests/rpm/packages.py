@@ -58,7 +58,7 @@ def trusting(tree: Path) -> dict[str, str]:
 @cache
 def macros() -> str:
     """Return the option that has rpm build for AlmaLinux 10."""
-    command = [CHECKOUT / "tests/setup", "macros"]
+    command = [str(CHECKOUT / "tests/setup"), "macros"]
     return f"--macros={subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()}"
 
 

@@ -19,7 +19,8 @@ class Root:
 
     def dnf(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run dnf for this root, with the repository alone."""
-        (self.folder / "run/systemd/system").mkdir(parents=True, exist_ok=True)
+        for folder in ("run/systemd/system", "var/tmp"):  # the latter for the scriptlets of rpm 4.20
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
         own = self.folder / "etc/yum.repos.d" if self.configured else "/dev/null"
         options = [f"reposdir={own}", f"cachedir={self.folder}.cache", "metadata_expire=0", "install_weak_deps=0"]
         options += ["local.gpgcheck=0"]

@@ -59,7 +59,9 @@ def test_what_pip_would_install_is_required(packages: Packages) -> None:
 def test_it_provides_itself(packages: Packages) -> None:
     assert DIST
     dist = {f"{name}(fwfeed) = {DIST[0]}" for name in ("python3dist", "python3.12dist")}
-    assert ask(packages.first, "--provides") == {f"fwfeed = {FULL}", f"config(fwfeed) = {FULL}"} | dist
+    # rpm 4.19, AlmaLinux 10's, adds the user and the group of sysusers.d, and that of Debian 12 does not
+    provided = {each for each in ask(packages.first, "--provides") if not each.startswith(("user(", "group("))}
+    assert provided == {f"fwfeed = {FULL}", f"config(fwfeed) = {FULL}"} | dist
 
 
 def test_no_macro_is_left_in_a_scriptlet(packages: Packages) -> None:
