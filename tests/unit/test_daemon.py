@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def serve(launch: Callable[..., Daemon], config: Path) -> Callable[..., Daemon]:
     """Start a daemon that runs a script of sh in the configuration's folder."""
 
     def start(script: str, *, now: time = time(12)) -> Daemon:
-        shell = f"cd {config.parent}; {script}"
+        shell = f"cd {shlex.quote(str(config.parent))}; {script}"
         return launch(sys.executable, "-c", SERVE, config, "sh", "-c", shell, now=now)
 
     return start

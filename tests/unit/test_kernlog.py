@@ -27,7 +27,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     stand_ins = {"journalctl": json.dumps(entry), "dmesg": f"[   1.000000] {LINE.format(end=3)}"}
     for name, output in stand_ins.items():
         (tmp_path / f"{name}.said").write_text(f"{output}\n")
-        (tmp_path / name).write_text(f"#!/bin/sh\ncat {tmp_path}/{name}.said\n")
+        (tmp_path / name).write_text('#!/bin/sh\ncat "$0.said"\n')
         (tmp_path / name).chmod(0o755)
     (tmp_path / "messages").write_text(f"2026-01-01T12:00:00+00:00 web kernel: {LINE.format(end=2)}\n")
     (tmp_path / "journal").mkdir()

@@ -405,7 +405,7 @@ def test_a_program_has_the_package_that_owns_its_file(
     """rpm is a stand-in, which notes what it was asked of."""
     rpm = tmp_path / "tools/rpm"
     rpm.parent.mkdir()
-    rpm.write_text(f'#!/bin/sh\nfor last; do :; done\necho "$last" >>{tmp_path}/asked\necho curl-8.9.1-5.el10\n')
+    rpm.write_text(f'#!/bin/sh\nfor last; do :; done\necho "$last" >>"{tmp_path}/asked"\necho curl-8.9.1-5.el10\n')
     rpm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{rpm.parent}:/usr/bin:/bin")
     executables.owner.cache_clear()

@@ -58,7 +58,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     booted, program, said = tmp_path / "booted", tmp_path / "bin" / "systemctl", tmp_path / "said"
     booted.mkdir()
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$TZ $LC_ALL $*" >{tmp_path}/asked\ncat {said}\n', encoding="utf-8")
+    program.write_text(f'#!/bin/sh\necho "$TZ $LC_ALL $*" >"{tmp_path}/asked"\ncat "{said}"\n', encoding="utf-8")
     program.chmod(0o755)
     said.write_text(SHOWN, encoding="utf-8")
     monkeypatch.setattr(units, "_BOOTED", booted)
