@@ -501,8 +501,9 @@ def test_a_file_and_an_md5_of_different_days_are_looked_at_twice_and_no_more(bef
     kept = place.moving()
     place.assert_refused(place.run("fetch"), f"apnic: {place.url()}: MD5 is ", kept)
     paths = [place.path(), f"{place.path()}.md5"] * 2
-    assert [request.path for request in place.server.requests if "apnic" in request.path] == paths
-    assert place.server.requests[-1].conditions == {}
+    asked = [request for request in place.server.requests if "apnic" in request.path]
+    assert [request.path for request in asked] == paths
+    assert asked[-1].conditions == {}
 
 
 def test_when_all_are_dead_what_was_accepted_serves(place: Place) -> None:
