@@ -45,7 +45,7 @@ def test_the_demo_shows_what_japan_is_made_of_and_every_line_that_would_be_new(t
     config = demo_config(tmp_path)
     fwfeed(config, "fetch")
     shown = fwfeed(config, "render", "--dry-run").splitlines()
-    assert shown[0] == "set JP (IPv4):  2,814 prefixes,     796,780,286 addresses"
+    summary = shown.index("set JP (IPv4):  2,814 prefixes,     796,780,286 addresses")
     assert "  JP, apnic                 2,783 prefixes,     203,951,104 addresses" in shown
     assert "  JP, arin                     12 prefixes,         120,576 addresses" in shown
     assert "  JP, apnic                   455 prefixes,        7.72e+32 addresses" in shown
@@ -56,7 +56,7 @@ def test_the_demo_shows_what_japan_is_made_of_and_every_line_that_would_be_new(t
         "b/policies/fwfeed-forwarded.xml",
         "b/policies/fwfeed-outbound.xml",
     ]
-    kinds = Counter(line[0] for line in shown[shown.index("--- /dev/null") :])
+    kinds = Counter(line[0] for line in shown[:summary] if line)
     assert set(kinds) == {"-", "+", "@"}
     assert kinds["-"] == len(files)
     entries = [line for line in shown if line.startswith("+  <entry>")]
