@@ -35,6 +35,8 @@ def test_what_the_unit_tests_take_for_firewallds_own_words_is_what_it_says(lab: 
     assert updated.returncode == 0, updated.stderr
     listing = lab.run("host", "nft", "--json", "list", "table", "inet", "firewalld").stdout
     listing = listing.replace(f"-{lab.tag}", "")  # of the names of devices
+    # a code of ICMPv6 has a number since nft 1.1, and had the name that it has for one type of message
+    listing = re.sub(r'("field": "code"\}\}, "right": )0\b', r'\1"no-route"', listing)
     entries = [entry for entry in json.loads(listing)["nftables"] if kept(entry)]
     if os.environ.get("FWFEED_WRITE_GOLDEN") == "1":
         path.write_text('{"nftables": [\n' + ",\n".join(map(json.dumps, entries)) + "\n]}\n", encoding="utf-8")

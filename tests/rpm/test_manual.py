@@ -42,7 +42,7 @@ def man(installed: Root) -> Path:
 
 def rendered(page: Path) -> str:
     done = subprocess.run(
-        ["man", "--warnings", "-P", "cat", "-l", page],
+        ["man", "--warnings", "--no-justification", "--no-hyphenation", "-P", "cat", "-l", page],
         capture_output=True, text=True, check=True, timeout=60, env={**os.environ, **LOCALE},
     )  # fmt: skip
     assert done.stderr == ""

@@ -12,7 +12,7 @@ import pytest
 
 from fwfeed import __version__
 from tests.rpm.conftest import require_root
-from tests.rpm.packages import CHECKOUT, Packages, archived, rebuild, require_tools
+from tests.rpm.packages import CHECKOUT, Packages, archived, macros, rebuild, require_tools
 from tests.rpm.roots import Root
 
 FULL = f"{__version__}-1.el10"
@@ -149,7 +149,7 @@ def test_an_unpacked_archive_makes_the_same_package(packages: Packages, tmp_path
         (tree / left).write_text("left by a run\n")
     (tmp_path / "umask").write_text('umask 077; exec "$@"\n')
     command = ["sh", str(tmp_path / "umask"), str(tree / "rpm/build"), "rpm", str(tree / "out")]
-    command += ["--nodeps", f"--load={tree}/tests/rpm/macros.el10", "--nocheck"]
+    command += ["--nodeps", macros(), "--nocheck"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "is not a git checkout" in done.stderr
