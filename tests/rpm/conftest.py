@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from fwfeed import __version__
+from tests import needs
 from tests.rpm.packages import Packages, build, built, found, later, require_tools
 from tests.rpm.roots import Root
-from tests.skipping import leave_out
+from tests.skipping import require
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -80,5 +81,4 @@ def root(tmp_path: Path, installed: Root) -> Root:
 
 def require_root() -> None:
     """Leave the test out where rpm could not give files their owners, or run scriptlets in a root."""
-    if os.geteuid() != 0:
-        leave_out("only root can install packages, be it in a root of their own")
+    require(needs.root(), needs.capability("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SYS_CHROOT"))

@@ -711,8 +711,7 @@ def test_root_without_rights_over_the_files_of_others_is_told_so(monkeypatch: py
 
 
 def test_a_file_that_nobody_may_change_is_told(tmp_path: Path) -> None:
-    if os.geteuid() != 0 or shutil.which("chattr") is None:
-        leave_out("only root can make a file immutable")
+    require(needs.program("chattr"), needs.capability("CAP_LINUX_IMMUTABLE"))
     file = tmp_path / "file"
     file.write_text("before")
     if subprocess.run(["chattr", "+i", file], check=False, capture_output=True).returncode:
