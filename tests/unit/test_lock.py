@@ -106,11 +106,12 @@ def test_who_does_not_want_to_wait_is_refused_at_once(tmp_path: Path) -> None:
 def test_who_waits_gets_it_when_the_other_ends(tmp_path: Path) -> None:
     told: list[str] = []
     with held_by_another(tmp_path) as holder:
-        assert (end := holder.stdin) is not None
+        assert holder.stdin is not None
+        let_end = holder.stdin.close
 
         def let_go(message: str) -> None:
             told.append(message)
-            threading.Timer(0.3, end.close).start()
+            threading.Timer(0.3, let_end).start()
 
         with locked(tmp_path, wait=30, waiting=let_go):
             assert holder.wait(timeout=30) == 0
