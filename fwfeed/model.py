@@ -229,6 +229,8 @@ class Review:
     deltas: tuple[Delta, ...]
     parts: Mapping[OriginKey, tuple[Mapping[Family, int], Mapping[Family, int]]]
     verdicts: tuple[Verdict, ...]
+    set_changes: str = ""
+    redefined: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

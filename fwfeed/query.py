@@ -9,18 +9,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fwfeed import firewalld, gates, nflog, surroundings, units
+from fwfeed.compile import recipe
 from fwfeed.config import Config, Outbound
+from fwfeed.definition import recipe_changes
 from fwfeed.errors import ConfigError, FwfeedError, NotRunning
 from fwfeed.feeds import special_purpose
 from fwfeed.firewalld import Firewalld
 from fwfeed.ledger import Ledger
 from fwfeed.ledger import path as ledger_path
-from fwfeed.model import NOTHING, Found, Generation, Kernel
+from fwfeed.model import NOTHING, Candidate, Found, Generation, Kernel
 from fwfeed.prefixes import Family, Prefix, Ranges, find, format_address, format_prefix, merge
 from fwfeed.proof import Content, differences, intended_sets, unreached
 from fwfeed.render import exempt
 from fwfeed.status import Actions, Status, Watching, read_actions
-from fwfeed.store import candidates, delegations, files, generations, manifests
+from fwfeed.store import candidates, comparison, delegations, files, generations, manifests
 from fwfeed.store.generations import Generations
 from fwfeed.store.journal import Journal, Phase
 
@@ -89,21 +91,25 @@ def status(config: Config, *, now: datetime) -> Status:
     candidate, held = candidates.find(state), candidates.find_held(state)
     history = store.all(Path(config.paths.firewalld))
     generation, waits = _in_force(state, history)
+    if generation is not None and generation.restores == NOTHING:
+        generation = None  # it took everything out
     content = store.content(generation) if generation else {}
     try:
         installed = tuple(each for each in intended_sets(content) if not each.passing)
     except ValueError as error:
         raise FwfeedError(f"{store.root}: a set of the current generation is damaged: {error}") from None
-    problems, unknown, outside = None, "", dict[str, str]()
+    problems, unknown, outside = None, "", None
     if generation is not None:
         try:
             daemon = _firewalld()
             problems = tuple(_problems(Path(config.paths.firewalld), generation, content, daemon))
-            if generation.default_zone is not None:
-                outside = unreached(daemon, generation.default_zone, surroundings.internal_bridges())
+            default = generation.default_zone
+            outside = {} if default is None else unreached(daemon, default, surroundings.internal_bridges())
         except FwfeedError as error:
             unknown = error.message
     actions = _actions(generation, content)
+    differing = "" if candidate is None else _outdated(candidate, config)
+    redefined = () if candidate is None or differing else comparison.compare(config, candidate, history).redefined
     ranges, names = {each.family: each.ranges for each in installed}, {each.name for each in installed}
     runs, fires = units.ask()
     return Status(
@@ -129,7 +135,20 @@ def status(config: Config, *, now: datetime) -> Status:
         actions=actions,
         watching=_watching(actions, ledger_path(state), now),
         unreached=outside,
+        outdated=differing,
+        redefined=redefined,
     )
+
+
+def outdated(config: Config) -> str:
+    """Say how the configuration differs from the one that the candidate was compiled for; empty where it does not."""
+    candidate = candidates.find(Path(config.paths.state))
+    return "" if candidate is None else _outdated(candidate, config)
+
+
+def _outdated(candidate: Candidate, config: Config) -> str:
+    wanted = recipe(config)
+    return "" if candidate.recipe == wanted else recipe_changes(candidate.recipe, wanted) or "the order of names"
 
 
 def history(config: Config) -> tuple[list[tuple[Generation, Actions | None]], int | None]:

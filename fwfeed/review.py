@@ -54,7 +54,9 @@ def _review(config: Config, held: Candidate | None, candidate: Candidate) -> Rev
         after=_called("accepted", candidate),
         deltas=_deltas(installed, _ranges(candidate)),
         parts={},
-        verdicts=compared.verdicts + compared.redefined,
+        verdicts=compared.verdicts,
+        set_changes=compared.changes,
+        redefined=compared.redefined,
     )
 
 
@@ -67,11 +69,12 @@ def approve(config: Config, *, now: datetime) -> tuple[Verdict, ...] | None:
     state = Path(config.paths.state)
     held = candidates.find_held(state)
     candidate = held or candidates.load(state)
-    verdicts = _review(config, held, candidate).verdicts
+    reviewed = _review(config, held, candidate)
+    verdicts = reviewed.verdicts + reviewed.redefined
     if held is None and not verdicts:
         return None
     _require_recipe(config, candidate)
-    candidates.approve(state, candidate, now)
+    candidates.approve(state, candidate, config.set.name, now)
     return verdicts
 
 

@@ -99,7 +99,8 @@ class Status:
     under way, or was cut off. `fires` is when the timer starts `runs` again, as far as systemd tells; `systemd` is
     whether it runs this host. `actions` is what the generation's files do, None where nothing is installed or they are
     damaged; `watching` None where they hand nothing to `fwfeed watch`. `unreached` has the zone of each interface that
-    inbound = restrict does not reach.
+    inbound = restrict does not reach, None where that is not known. `outdated` says how the configuration differs from
+    the one that the candidate was compiled for, and `redefined` why a timer leaves the candidate out.
     """
 
     candidate: Candidate | None
@@ -120,7 +121,9 @@ class Status:
     systemd: bool
     actions: Actions | None
     watching: Watching | None
-    unreached: Mapping[str, str]
+    unreached: Mapping[str, str] | None
+    outdated: str
+    redefined: tuple[Verdict, ...]
 
     @property
     def no_candidate(self) -> str:

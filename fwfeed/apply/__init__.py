@@ -70,12 +70,16 @@ def apply(config: Config, operator: Operator, *, unattended: bool) -> Applied:
             current = generations.current(history)
             if current is None:  # it was the very first that was not confirmed
                 return Applied(generation=None, reloaded="", waits=None, held_back=why, warnings=(), seconds=0.0)
-            return _keep(config, operator, current, why)
+            applied = make(config, operator, plan_back(config, current), Descent.of_generation(current))
+            return replace(applied, held_back=why)
         planned = plan(config)
         compared = planned.comparison
         current = generations.current(history)
         if current is not None and compared.redefined and not operator.attended:
-            return _keep(config, operator, current, "; ".join(each.reason for each in compared.redefined))
+            # what is mended is no going back: ordinary news is to go in again once the set is what it was
+            same = replace(Descent.of_generation(current), restores=current.restores)
+            applied = make(config, operator, plan_back(config, current), same)
+            return replace(applied, held_back="; ".join(each.reason for each in compared.redefined))
         descent = Descent.of_candidate(planned.candidate, config)
         # somebody says to go on again, though what is to be installed may be what somebody went back to
         applied = make(config, operator, planned.target, descent, compared.verdicts, afresh=bool(why))
@@ -184,11 +188,6 @@ def go_back_unconfirmed(config: Config, number: int, *, tell: Tell) -> None:
         if waiting.waits.left > _EARLY_SECONDS:
             return
         time.sleep(waiting.waits.left)
-
-
-def _keep(config: Config, operator: Operator, current: Generation, why: str) -> Applied:
-    """Mend what is installed, and leave the candidate out."""
-    return replace(make(config, operator, plan_back(config, current), Descent.of_generation(current)), held_back=why)
 
 
 def _recover(config: Config, operator: Operator, *, unattended: bool = False) -> None:

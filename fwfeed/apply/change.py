@@ -95,7 +95,7 @@ class Descent:
     def of_generation(cls, old: Generation) -> Descent:
         """Return what going back to a generation makes."""
         return cls(
-            restores=old.restores or old.number,
+            restores=old.number if old.restores is None else old.restores,
             config=old.config,
             recipe=old.recipe,
             sources=old.sources,

@@ -44,6 +44,7 @@ def refresh(session: Session, *, show: bool) -> int:
 
     refreshed = make_candidate(session.config, now=session.now, tell=session.tell, seen=session.seen)
     session.clear()
+    _warn_of_name(session)
     candidate = refreshed.candidate
     if show and session.json:
         ended = refreshed.held, refreshed.verdicts, refreshed.stale, refreshed.warnings
@@ -76,11 +77,13 @@ def diff(session: Session) -> int:
     from fwfeed.review import review
 
     reviewed = review(session.config)
+    _warn_where_outdated(session)
     if session.json:
         print_json(report.review_json(reviewed))
     else:
         print_lines(report.review_lines(reviewed, session.config, session.zone))
         print_lines(report.verdict_lines(reviewed.verdicts))
+        print_lines(report.set_change_lines(reviewed.set_changes, reviewed.redefined))
     return ExitCode.DONE
 
 
@@ -115,6 +118,7 @@ def render(session: Session) -> int:
     if output is not None and output.resolve() == root.resolve():
         raise ConfigError([f"--output {output}: that is where firewalld looks"], "run: fwfeed apply")
     planned = plan(session.config, output)
+    _warn_of_name(session)
     _print_plan(session, planned, output or root)
     if output is None or session.arguments.dry_run:
         session.note(f"{_files(len(planned.target.changes))} would change; nothing was written")
@@ -186,6 +190,7 @@ def check(session: Session) -> int:
     except FwfeedError as error:
         warnings = [f"not looked at is what only a running firewalld tells (interfaces, sessions): {error.message}"]
     warnings = [*report.set_change_lines(planned.comparison.changes, planned.comparison.redefined), *warnings]
+    _warn_of_name(session)
     for warning in warnings:
         session.note(f"warning: {warning}")
     if session.json:
@@ -194,6 +199,20 @@ def check(session: Session) -> int:
         sound = f"sound: {_files(len(planned.target.rendered.files))} rendered and checked"
         print_lines([f"{sound}, {len(planned.target.changes)} to change"])
     return ExitCode.DONE
+
+
+def _warn_of_name(session: Session) -> None:
+    if warning := session.config.set.warning:
+        session.note(f"warning: {warning}")
+
+
+def _warn_where_outdated(session: Session) -> None:
+    """Say where the candidate was compiled for other settings, so that nobody takes it for what they ask for."""
+    from fwfeed import query
+
+    if differing := query.outdated(session.config):
+        session.note(f"warning: the candidate was compiled for other settings than there are now: {differing}")
+        session.note("way out: run: fwfeed fetch")
 
 
 def list_set(session: Session) -> int:
@@ -207,6 +226,7 @@ def list_set(session: Session) -> int:
         print_json(prefixes)
     else:
         print_lines(prefixes)
+    _warn_where_outdated(session)
     return ExitCode.DONE
 
 
@@ -231,6 +251,7 @@ def lookup(session: Session) -> int:
     else:
         print_lines(line for each in found for line in report.lookup_lines(each))
         print_lines(line for each in traces for line in report.trace_lines(each))
+    _warn_where_outdated(session)
     return ExitCode.DONE
 
 

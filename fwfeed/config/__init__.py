@@ -122,7 +122,10 @@ def _read_set(table: Table, feeds: list[Feed]) -> SetConfig:
             result = replace(result, name=result.countries[0])
         else:
             whose = f"of several countries ({', '.join(result.countries)})" if result.countries else "of no country"
-            table.blame("name", f'is missing: a set {whose} needs a name of its own, as in name = "HOME"')
+            table.blame(
+                "name",
+                f'is missing: a set {whose} needs a name of its own, as in name = "HOME" (it was "JP" until now)',
+            )
     if len(table.problems) == problems:
         for index, name in enumerate(names):
             if name and name not in (*result.include, *result.exclude):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
 
+from fwfeed.countries import CODES
 from fwfeed.feeds import SPECIAL_PURPOSE, Feed
 from fwfeed.model import PASSING
 from fwfeed.prefixes import Family
@@ -68,6 +69,14 @@ class SetConfig:
     countries: tuple[str, ...] = ("JP",)
     include: tuple[str, ...] = (SPECIAL_PURPOSE,)
     exclude: tuple[str, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """What is odd about the name: it is the code of a country that is not in the set. Empty where nothing is."""
+        if self.name not in CODES or self.name in self.countries:
+            return ""
+        held = ", ".join(self.countries) or "no country"
+        return f'set.name is "{self.name}", but set.countries has {held}: correct one of them, or leave the name out'
 
     def ipset(self, family: Family) -> str:
         """Return the name of the family's ipset."""

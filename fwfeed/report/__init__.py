@@ -148,6 +148,8 @@ def review_json(review: Review) -> dict[str, Any]:
             for delta in review.deltas
         },
         "held": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in review.verdicts],
+        "set_changes": review.set_changes or None,
+        "held_unattended": [{"gate": verdict.gate, "reason": verdict.reason} for verdict in review.redefined],
     }
 
 

@@ -163,6 +163,11 @@ def _standing(status: Status) -> Iterator[Metric]:
         "Whether this gate is among those that hold a candidate back.",
         [({"gate": gate}, int(gate in gates)) for gate in _HOLDING],
     )
+    yield _one(
+        "fwfeed_set_change_held",
+        "Whether timers leave the candidate out, as its set is defined in another way than what is installed.",
+        bool(status.redefined),
+    )
     yield _one("fwfeed_pending", "Whether the candidate has another set than what is installed.", status.pending)
     yield _one(
         "fwfeed_held_back", "Whether somebody went back, so that nothing is applied unasked.", bool(status.held_back)
@@ -212,7 +217,7 @@ def _proof(status: Status) -> Iterator[Metric]:
 
 
 def _interfaces(status: Status) -> Iterator[Metric]:
-    if status.generation is not None and status.generation.default_zone is not None and status.problems is not None:
+    if status.generation is not None and status.generation.default_zone is not None and status.unreached is not None:
         yield Metric(
             "fwfeed_unreached_interfaces",
             "How many interfaces are bound to a zone other than that of inbound = restrict, which does not reach them.",

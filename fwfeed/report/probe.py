@@ -156,8 +156,15 @@ def _standing(status: Status, now: datetime, zone: tzinfo, *, root: bool) -> Ite
     if status.held_back:
         hint = "fwfeed apply installs the candidate again; fwfeed update leaves it so"
         yield Finding(Level.WARNING, f"held back: {status.held_back}", hint=hint)
-    elif status.pending and status.candidate is not None and generation is not None:
-        yield Finding(Level.WARNING, f"the candidate of {local_text(status.candidate.compiled, zone)} is not applied")
+    elif status.redefined:
+        reasons = "; ".join(verdict.reason for verdict in status.redefined)
+        yield Finding(Level.WARNING, f"timers leave the candidate out: {reasons}", hint="if it is right: fwfeed apply")
+    elif status.pending and status.candidate is not None and generation is not None and not status.outdated:
+        compiled = local_text(status.candidate.compiled, zone)
+        yield Finding(Level.WARNING, f"the candidate of {compiled} is not applied", hint="fwfeed apply")
+    if status.outdated:
+        text = f"the candidate was compiled for other settings than the configuration has now: {status.outdated}"
+        yield Finding(Level.WARNING, text, hint="run: fwfeed update")
     last = status.last
     if last is not None and last.outcome is Outcome.ROLLED_BACK and not _overtaken(last.created, status):
         yield Finding(Level.CRITICAL, f"generation {last.number} was rolled back: {last.reason}")
@@ -166,8 +173,9 @@ def _standing(status: Status, now: datetime, zone: tzinfo, *, root: bool) -> Ite
 def _interfaces(status: Status, config: Config) -> Iterator[Finding]:
     if status.generation is not None and status.generation.default_zone is not None:
         default = status.generation.default_zone
-        for name, zone in status.unreached.items():
-            text = unreached_text(name, zone, config.set.name, default)
+        ipset = status.installed[0].name if status.installed else config.set.name
+        for name, zone in (status.unreached or {}).items():
+            text = unreached_text(name, zone, ipset, default)
             hint = f"if it is not meant so: firewall-cmd --permanent --zone={default} --change-interface={name}"
             yield Finding(Level.WARNING, text, hint=hint)
 

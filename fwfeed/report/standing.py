@@ -93,8 +93,9 @@ def status_json(status: Status, config: Config, now: datetime, *, root: bool) ->
     actions, watching = status.actions, status.watching
     installed = generation and {
         "generation": generation.number,
-        "waits_until": status.waits and utc_text(status.waits),
-        "held_back": status.held_back or None,
+        "set": status.installed[0].name if status.installed else None,
+        "prefixes": {str(family.value): number for family, number in generation.prefixes.items()},
+        "firewalld": generation.firewalld,
         "created": utc_text(generation.created),
         "proved": None if status.problems is None else not status.problems,
         "problems": list(status.problems or ()),
@@ -116,14 +117,19 @@ def status_json(status: Status, config: Config, now: datetime, *, root: bool) ->
         ],
         "actions": actions and actions_json(actions),
         "watch": watching and {"listening": watching.listening, "lost": watching.lost},
-        "unreached_interfaces": dict(status.unreached),
+        "unreached_interfaces": None if status.unreached is None else dict(status.unreached),
         "unfinished": status.unfinished,
+        "waits_until": status.waits and utc_text(status.waits),
+        "held_back": status.held_back or None,
+        "held_unattended": [{"gate": each.gate, "reason": each.reason} for each in status.redefined],
+        "outdated": status.outdated or None,
         "candidate": candidate and candidate_json(candidate),
         "held": status.held and held_json(status.held, status.verdicts),
         "refused": refused,
         "installed": installed,
         "pending": status.pending,
         "units": {run.unit: {"exit_code": run.exit_code, "ended": utc_text(run.ended)} for run in status.runs},
+        "systemd": status.systemd,
         "timer_next": status.fires and utc_text(status.fires),
     }
 
@@ -137,12 +143,12 @@ def history_lines(
         found = True
         star = "*" if generation.number == current else " "
         prefixes = " + ".join(f"{number:,}" for number in generation.prefixes.values())
-        done = "" if actions is None else f"{', '.join(actions.text)}, "
+        done = "" if actions is None else f"{' · '.join(actions.text)} · "
         restored = "" if generation.restores is None else f", generation {generation.restores} again"
         restored = ", nothing any more" if generation.restores == NOTHING else restored
         reason = f": {' '.join(generation.reason.split())}" if generation.reason else ""
         yield (
-            f"{star} {generation.number:>4}  {local_text(generation.created, zone)}  {prefixes} prefixes, {done}"
+            f"{star} {generation.number:>4}  {local_text(generation.created, zone)}  {prefixes} prefixes · {done}"
             f"firewalld {generation.firewalld}  {generation.outcome}{restored}{reason}"
         )
     if not found:

@@ -132,17 +132,23 @@ def record_refusals(state: Path, found: Iterable[Refusal], now: datetime) -> Non
     files.replace(_refusals_path(state), (json.dumps(document, indent=1) + "\n").encode())
 
 
-def approve(state: Path, candidate: Candidate, now: datetime) -> None:
-    """Record that these sets may go in, whatever the gates say. This file is for root to write."""
-    document = {"sets": codec.digest(candidate), "approved": now.astimezone(UTC).isoformat(timespec="seconds")}
+def approve(state: Path, candidate: Candidate, name: str, now: datetime) -> None:
+    """Record that these sets may go in under this name, whatever the gates say. This file is for root to write."""
+    document = {
+        "sets": codec.digest(candidate),
+        "name": name,
+        "approved": now.astimezone(UTC).isoformat(timespec="seconds"),
+    }
     files.replace(_approval_path(state), (json.dumps(document, indent=1) + "\n").encode())
 
 
-def is_approved(state: Path, candidate: Candidate) -> bool:
-    """Return whether these very sets were approved."""
-    raw = files.read_untrusted(_approval_path(state), _APPROVAL_CAP)
-    found = re.search(rb'"sets": "([0-9a-f]{64})"', raw or b"")
-    return found is not None and found[1].decode() == codec.digest(candidate)
+def is_approved(state: Path, candidate: Candidate, *, name: str | None = None) -> bool:
+    """Return whether these very sets were approved; with `name`, whether that was under this name."""
+    raw = files.read_untrusted(_approval_path(state), _APPROVAL_CAP) or b""
+    found = re.search(rb'"sets": "([0-9a-f]{64})"', raw)
+    if found is None or found[1].decode() != codec.digest(candidate):
+        return False
+    return name is None or f'"name": {json.dumps(name)}'.encode() in raw
 
 
 def _read(file: Path) -> Candidate | None:

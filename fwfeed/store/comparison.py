@@ -43,6 +43,8 @@ def compare(config: Config, candidate: Candidate, history: list[Generation]) -> 
         except ValueError as error:
             reason = f"the set changes: {told}; how far cannot be told: generation {current.number}: {error}"
             redefined = [Verdict(Gate.SET_CHANGED, reason)]
-    if (verdicts or redefined) and candidates.is_approved(state, candidate):
-        verdicts, redefined = [], []
+    if verdicts and candidates.is_approved(state, candidate):
+        verdicts = []
+    if redefined and candidates.is_approved(state, candidate, name=config.set.name):
+        redefined = []
     return Comparison(verdicts=tuple(verdicts), changes=told, redefined=tuple(redefined))

@@ -80,7 +80,7 @@ def test_a_set_of_other_countries_or_another_name_goes_in_by_hand_and_by_no_time
 def test_what_a_timer_left_out_goes_in_once_it_is_approved(applied: World) -> None:
     applied.configure(set='countries = ["US"]\ninclude = []')
     held(applied, "name JP -> US, countries JP -> US", "update")
-    assert "HELD by gate set_changed: the set changes: name JP -> US" in applied.fwfeed("diff").stdout
+    assert "\nthe set changes: name JP -> US" in applied.fwfeed("diff").stdout
     approved = applied.fwfeed("approve")
     assert approved.stdout.startswith("approved: the set changes: name JP -> US, countries JP -> US\n")
     assert applied.fwfeed("apply", "--unattended").returncode == 0
@@ -96,6 +96,12 @@ def test_a_timer_mends_what_is_live_though_it_leaves_the_change_out(applied: Wor
     assert "held back: the set changes" in mended.stderr
     assert (applied.etc / "policies/fwfeed-outbound.xml").exists()
     assert applied.kernel_set("JP") == {JP}
+    # nobody went back: once the set is what it was, ordinary news goes in again
+    applied.configure(set="include = []")
+    assert applied.fwfeed("fetch").returncode == 0
+    again = applied.fwfeed("apply", "--unattended")
+    assert (again.returncode, again.stderr) == (0, ""), again
+    assert json.loads(applied.fwfeed("status", "--json").stdout)["held_back"] is None
 
 
 def test_what_the_configuration_spells_out_itself_goes_in_by_a_timer_and_is_told(applied: World) -> None:

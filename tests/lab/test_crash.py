@@ -111,7 +111,8 @@ class Scene:
 
     def ends_in_one_state(self) -> str:
         """Have `fwfeed status` repair what is to be repaired, and return which state that is; a mix is an error."""
-        lab, installed = self.lab, self.status()["installed"]
+        lab, status = self.lab, self.status()
+        installed = status["installed"]
         if not (lab.etc / "ipsets/JP.xml").exists():
             assert installed is None
             assert not [path for path in content(lab.etc) if "fwfeed" in path or path.startswith("ipsets/")]
@@ -132,7 +133,7 @@ class Scene:
             assert installed["proved"] is True
             zone = "log-outbound" if rules else "public"
         assert lab.ask(f"{BUS_NAME}.getDefaultZone") == zone
-        self.waits = installed is not None and installed["waits_until"] is not None
+        self.waits = installed is not None and status["waits_until"] is not None
         assert (self.state / "journal").exists() is self.waits
         assert not self.waits or (found == "new" and self.waiting)
         if found == self.base:

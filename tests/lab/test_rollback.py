@@ -79,7 +79,7 @@ def test_the_history_says_of_each_how_it_ended_and_which_is_in_force(lab: World)
 
     lines = lab.fwfeed("history").stdout.splitlines()
     version = re.escape(lab.firewalld.version)
-    made = rf"[\d-]{{10}} [\d:]{{8}} \S+  (1|4) \+ 1 prefixes, ([^.]+, )?firewalld {version}"
+    made = rf"[\d-]{{10}} [\d:]{{8}} \S+  (1|4) \+ 1 prefixes · ([^.]+ · )?firewalld {version}"
     ends = [
         r"\*    5  {}  applied, generation 1 again",
         r"     4  {}  not confirmed: rolled back before it was confirmed",
@@ -91,7 +91,7 @@ def test_the_history_says_of_each_how_it_ended_and_which_is_in_force(lab: World)
     for line, end in zip(lines, ends, strict=True):
         assert re.fullmatch(end.format(made), line), line
 
-    log, off = "outbound: log, own and forwarded, inbound: off", "outbound: off, inbound: off"
+    log, off = "outbound: log, own and forwarded · inbound: off", "outbound: off · inbound: off"
     assert [log in line for line in lines] == [True, False, True, True, True]
     assert off in lines[1]
 

@@ -43,9 +43,9 @@ def status(lab: World) -> dict[str, Any]:
     """Return what `fwfeed status` says of what is installed."""
     done = lab.fwfeed("status", "--json")
     assert done.returncode == 0, done.stderr
-    installed = json.loads(done.stdout)["installed"]
-    assert isinstance(installed, dict), done.stdout
-    return installed
+    document = json.loads(done.stdout)
+    assert isinstance(document["installed"], dict), done.stdout
+    return {**document["installed"], **{key: document[key] for key in ("waits_until", "held_back")}}
 
 
 def files_are(lab: World) -> str:

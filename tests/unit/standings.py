@@ -67,6 +67,8 @@ _WELL = Status(
     actions=Actions(outbound=Outbound.LOG, forwarded=True, inbound=Inbound.OFF, groups=frozenset({243})),
     watching=Watching(listening=True, lost=0),
     unreached={},
+    outdated="",
+    redefined=(),
 )
 
 

@@ -224,8 +224,10 @@ def approval(state: Path) -> Path:
 def test_what_was_approved_is_these_very_sets_however_they_were_made(state: Path) -> None:
     made = candidate(CONFIG)
     assert not candidates.is_approved(state, made)
-    candidates.approve(state, made, NOW)
+    candidates.approve(state, made, "JP", NOW)
     assert candidates.is_approved(state, made)
+    assert candidates.is_approved(state, made, name="JP")
+    assert not candidates.is_approved(state, made, name="HOME")
     assert candidates.is_approved(state, replace(made, compiled=LATER, recipe=replace(made.recipe, countries=("KR",))))
     for other in (
         replace(made, ipv4=made.ipv4[1:]),
@@ -237,23 +239,24 @@ def test_what_was_approved_is_these_very_sets_however_they_were_made(state: Path
 
 def test_an_approval_is_plain_text_that_says_what_and_when(state: Path) -> None:
     made = candidate(CONFIG)
-    candidates.approve(state, made, NOW.astimezone(timezone(timedelta(hours=9))))
+    candidates.approve(state, made, "JP", NOW.astimezone(timezone(timedelta(hours=9))))
     assert json.loads(approval(state).read_text("ascii")) == {
         "sets": digest(made),
+        "name": "JP",
         "approved": "2026-01-02T03:04:05+00:00",
     }
 
 
 def test_an_approval_takes_the_place_of_the_one_before(state: Path) -> None:
     made, other = candidate(CONFIG), candidate(CONFIG, ipv6=())
-    candidates.approve(state, made, NOW)
-    candidates.approve(state, other, LATER)
+    candidates.approve(state, made, "JP", NOW)
+    candidates.approve(state, other, "JP", LATER)
     assert candidates.is_approved(state, other)
     assert not candidates.is_approved(state, made)
 
 
 def test_an_approval_lies_where_the_user_of_the_candidate_cannot_write(state: Path) -> None:
-    candidates.approve(state, candidate(CONFIG), NOW)
+    candidates.approve(state, candidate(CONFIG), "JP", NOW)
     assert approval(state).parent != candidates.folder(state)
     assert candidates.folder(state).parent == state
 
@@ -272,14 +275,14 @@ def test_an_approval_lies_where_the_user_of_the_candidate_cannot_write(state: Pa
 )
 def test_a_damaged_approval_approves_nothing(harm: Callable[[bytes], bytes], state: Path) -> None:
     made = candidate(CONFIG)
-    candidates.approve(state, made, NOW)
+    candidates.approve(state, made, "JP", NOW)
     approval(state).write_bytes(harm(approval(state).read_bytes()))
     assert not candidates.is_approved(state, made)
 
 
 def test_a_link_in_the_place_of_an_approval_approves_nothing(state: Path, tmp_path: Path) -> None:
     made = candidate(CONFIG)
-    candidates.approve(state, made, NOW)
+    candidates.approve(state, made, "JP", NOW)
     approval(state).rename(tmp_path / "elsewhere")
     approval(state).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FwfeedError, match="cannot read "):

@@ -481,8 +481,13 @@ def test_without_a_name_a_set_is_called_after_its_one_country(text: str, name: s
     assert [chosen.ipset(family) for family in Family] == [name, f"{name}6"]
 
 
-OF_SEVERAL = 'set.name: is missing: a set of several countries (FR, DE) needs a name of its own, as in name = "HOME"'
-OF_NONE = 'set.name: is missing: a set of no country needs a name of its own, as in name = "HOME"'
+OF_SEVERAL = (
+    "set.name: is missing: a set of several countries (FR, DE) needs a name of its own, "
+    'as in name = "HOME" (it was "JP" until now)'
+)
+OF_NONE = (
+    'set.name: is missing: a set of no country needs a name of its own, as in name = "HOME" (it was "JP" until now)'
+)
 
 
 @pytest.mark.parametrize(

@@ -750,7 +750,14 @@ def test_another_set_is_told_and_left_to_somebody_who_asks(table: str, what: str
     assert f"\nthe set changes: {what}; an apply by a timer leaves it out: fwfeed apply\n" in shown
     value = made.run("render", "--json").value
     assert (value["set_changes"], value["held"], value["held_unattended"]) == (what, [], [verdict])
-    assert shown_as_held(made, "diff") == [f"HELD by gate set_changed: the set changes: {what}"]
+    assert shown_as_held(made, "diff") == []
+    assert made.run("diff").out.endswith(
+        f"\nthe set changes: {what}; an apply by a timer leaves it out: fwfeed apply\n"
+    )
+    assert made.run("diff", "--json").value["held_unattended"] == [verdict]
+    assert f"  WARNING: timers leave the candidate out: the set changes: {what}\n" in made.run("status").out
+    assert made.run("status", "--json").value["held_unattended"] == [verdict]
+    assert "\nfwfeed_set_change_held 1\n" in made.run("metrics").out
     assert snapshot(made.root) == before
     assert made.run("approve").out.startswith(f"approved: the set changes: {what}\n")
     assert made.run("render", "--json").value["held_unattended"] == []

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from fwfeed.config import Config, Inbound, InboundConfig, Outbound, OutboundConfig, WatchConfig
+from fwfeed.compile import recipe
+from fwfeed.config import Config, Inbound, InboundConfig, Outbound, OutboundConfig, WatchConfig, parse
 from fwfeed.model import NOTHING, Gate, Outcome, Verdict
 from fwfeed.nflog import is_listened_to
+from fwfeed.prefixes import Family
 from fwfeed.render import render
 from fwfeed.report.standing import history_json, history_lines, status_json, status_lines
 from fwfeed.status import Actions, Watching, read_actions
 from fwfeed.store import templates
+from fwfeed.store.generations import Generations
 from tests.unit.builders import candidate, world
 from tests.unit.standings import CANDIDATE, CONFIG, GENERATION, NOW, aged, ended, standing
 
@@ -85,6 +88,25 @@ VERDICTS: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
             "    way out: fwfeed apply installs the candidate again; fwfeed update leaves it so",
         ),
     ),
+    "a set defined anew": (
+        {"pending": True, "redefined": (Verdict(Gate.SET_CHANGED, "the set changes: name JP -> DE"),)},
+        "WARNING  JP: 2 + 2 prefixes, generation 3, proved in the kernel",
+        (
+            "  WARNING: timers leave the candidate out: the set changes: name JP -> DE",
+            "    way out: if it is right: fwfeed apply",
+        ),
+    ),
+    "a configuration that changed since the fetch": (
+        {"pending": True, "outdated": "countries JP -> DE"},
+        "WARNING  JP: 2 + 2 prefixes, generation 3, proved in the kernel",
+        (
+            (
+                "  WARNING: the candidate was compiled for other settings than the configuration has now: "
+                "countries JP -> DE"
+            ),
+            "    way out: run: fwfeed update",
+        ),
+    ),
     "an interface that restrict does not reach": (
         {
             "actions": REJECT,
@@ -143,7 +165,7 @@ def test_json_has_the_verdict_and_all_it_rests_on(changes: Mapping[str, Any]) ->
     assert document["level"] == said(**changes)[0].split("  ")[0]
     assert (document["level"] == "OK") is not document["findings"]
     assert document["unfinished"] is False
-    assert document["unreached_interfaces"] == dict(status.unreached)
+    assert document["unreached_interfaces"] == dict(status.unreached or {})
     if status.actions is not None:
         assert document["actions"] == {"outbound": "log", "forwarded": True, "inbound": "off", "nflog_groups": [243]}
     assert document["units"] == {
@@ -159,7 +181,7 @@ def test_history_tells_what_each_generation_does() -> None:
     out, in_force = history_lines(listed, 3, JST)
     assert "outbound" not in out
     assert out.endswith("applied, nothing any more")
-    assert "2 + 2 prefixes, outbound: reject, own and forwarded, inbound: restrict, firewalld 2.3.1" in in_force
+    assert "2 + 2 prefixes · outbound: reject, own and forwarded · inbound: restrict · firewalld 2.3.1" in in_force
     actions = [each["actions"] for each in history_json(listed, 3)]
     assert actions == [
         None,
@@ -199,6 +221,56 @@ def test_who_listens_to_a_group_is_read_from_the_kernels_table(tmp_path: Path) -
     table.write_text("    7   1234     0 2 65535    100  1\n  243  -4096     0 2   128    100  1\n", encoding="ascii")
     assert (is_listened_to(243, table), is_listened_to(7, table), is_listened_to(24, table)) == (True, True, False)
     assert is_listened_to(243, tmp_path / "none") is None
+
+
+def test_after_an_uninstall_nothing_is_installed(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    assert made.run("fetch").code == 0
+    store = Generations.below(made.state)
+    config = parse(made.config.read_text(encoding="utf-8"), file="fwfeed.toml")
+    first = replace(GENERATION, number=1, root=str(made.firewalld), recipe=recipe(config))
+    store.write(first, {})
+    gone = replace(first, number=2, restores=NOTHING, prefixes=dict.fromkeys(Family, 0))
+    store.write(gone, {})
+    lines = made.run("status").out.splitlines()
+    assert lines[0] == "WARNING  nothing is installed"
+    assert "  WARNING: held back: fwfeed uninstall took it out" in lines
+    assert made.run("status", "--json").value["installed"] is None
+    assert made.run("status", "--json").value["held_back"] == "fwfeed uninstall took it out"
+    assert "\nfwfeed_generation 0\n" in made.run("metrics").out
+    assert made.spawn("check", "--nagios").out.startswith("FWFEED WARNING - nothing is installed; held back: ")
+
+
+@pytest.mark.parametrize(
+    ("keys", "warned"),
+    [
+        ('name = "FR"', True),
+        ('name = "JP"\ncountries = ["DE"]', True),
+        ('name = "JP"', False),
+        ('name = "HOME"', False),
+    ],
+)
+def test_a_name_that_is_another_countrys_code_is_told(keys: str, *, warned: bool, tmp_path: Path) -> None:
+    made = world(tmp_path)
+    made.configure(set_table=f"{keys}\ninclude = []")
+    for command in ("fetch", "render"):
+        ended = made.run(command)
+        assert ended.code == 0
+        assert ("warning: set.name is " in ended.err) is warned
+
+
+def test_commands_that_read_a_candidate_of_another_configuration_say_so(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    assert made.run("fetch").code == 0
+    made.configure(set_table='countries = ["DE"]\ninclude = []')
+    for command in (["list"], ["diff"], ["lookup", "198.51.100.1"]):
+        assert "warning: the candidate was compiled for other settings than there are now: " in made.run(*command).err
+    status = made.run("status").out
+    assert (
+        "  WARNING: the candidate was compiled for other settings than the configuration has now: countries JP"
+        in status
+    )
+    assert "    way out: run: fwfeed update" in status
 
 
 def test_status_changes_nothing(tmp_path: Path) -> None:
