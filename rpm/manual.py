@@ -26,7 +26,7 @@ from fwfeed.report.probe import Level  # noqa: E402
 
 _EXAMPLES = {
     "sudo fwfeed fetch; fwfeed render --dry-run": "Compile the set, and show what it would change.",
-    "sudo fwfeed update": "Fetch what is new, and apply it: what the timer does each night.",
+    "sudo fwfeed update": "Fetch what is new, and apply it, also where the configuration now says another set.",
     "sudo fwfeed apply --confirm-within 2m": "Apply, and undo it after two minutes unless you say: fwfeed confirm",
     "fwfeed diff; sudo fwfeed approve": "See what a gate holds, and let it through.",
     "sudo fwfeed rollback; sudo fwfeed history": "Go back to the generation before, and list what was installed.",
@@ -50,6 +50,7 @@ _ENVIRONMENT = {
 _FILES = {
     "/etc/fwfeed/fwfeed.toml": "the configuration, see fwfeed.toml(5)",
     "/etc/fwfeed/templates/": "templates of your own, in place of those in /usr/share/fwfeed/templates",
+    "/usr/lib64/nagios/plugins/check_fwfeed": "fwfeed check --nagios, for Nagios and NRPE",
 }
 _PROBE = {
     "OK": "the kernel holds what it should, and no source is too old",

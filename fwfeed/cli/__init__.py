@@ -149,7 +149,7 @@ def parser() -> argparse.ArgumentParser:
     recovering.set_defaults(whatever_is_configured=True)
     command("daemon", changes.daemon, "update at the start and every night, on a host without systemd (root)")
     command("history", changes.history, "list what was installed, and how it ended")
-    command("status", do.status, "say whether all is well, and what is in force; with -v, all about the candidate too")
+    command("status", do.status, "say whether all is well and what is in force; -v shows the rest")
     checking = command("check", do.check, "check what would be installed, by fwfeed's rules and firewalld's (root)")
     checking.add_argument(
         "--nagios",

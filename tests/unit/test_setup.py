@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -39,6 +41,19 @@ def test_a_python_that_is_not_there_is_told_too(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{tmp_path}/nothing is no Python, or not there (PYTHON=... names another)" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_pip_cannot_install_into_is_told_at_once(tmp_path: Path) -> None:
+    checkout = tmp_path / "a$b"
+    (checkout / "tests").mkdir(parents=True)
+    copy = Path(shutil.copy(CHECKOUT / "tests/setup", checkout / "tests"))
+    command = [copy, "venv", sys.executable, ".venv"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=checkout)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"setup: pip cannot install into a folder with $ in its path: {checkout}; put the checkout elsewhere\n"
+    )
+    assert [path.name for path in checkout.iterdir()] == ["tests"]
 
 
 def test_the_python_that_is_chosen_is_one_that_fwfeed_supports() -> None:
