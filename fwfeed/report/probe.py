@@ -135,7 +135,8 @@ def _standing(status: Status, now: datetime, zone: tzinfo, *, root: bool) -> Ite
     if generation is None and status.held_back:
         yield Finding(Level.WARNING, "nothing is installed", main=True)
     elif generation is None and status.candidate is not None:
-        yield Finding(Level.CRITICAL, "nothing is installed; run: fwfeed apply", main=True)
+        command = "update" if status.outdated else "apply"
+        yield Finding(Level.CRITICAL, f"nothing is installed; run: fwfeed {command}", main=True)
     elif generation is not None and status.problems is None:
         what = f"not known whether the kernel holds generation {generation.number}: {status.unknown}"
         yield Finding(Level.CRITICAL if root else Level.WARNING, what)

@@ -79,6 +79,11 @@ VERDICTS: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
         "UNKNOWN  no candidate yet; run: fwfeed fetch",
         (),
     ),
+    "not installed, and the configuration changed": (
+        {**NOT_INSTALLED, "outdated": "countries JP -> DE"},
+        "CRITICAL  nothing is installed; run: fwfeed update",
+        (),
+    ),
     "not installed yet": (NOT_INSTALLED, "CRITICAL  nothing is installed; run: fwfeed apply", ()),
     "uninstalled": (
         {**NOT_INSTALLED, "held_back": "fwfeed uninstall took it out"},
