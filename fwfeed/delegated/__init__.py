@@ -35,7 +35,7 @@ RECORD_CAP = 600_000
 _ASN_END = 1 << 32
 _BOM = b"\xef\xbb\xbf"
 _CONTENT = re.compile(rb"^[^#\n].*", re.MULTILINE)
-_FORBIDDEN = re.compile(rb"[\0\x80-\xff]|\r(?=\n|\Z)")
+_FORBIDDEN = re.compile(r"[\0\x80-\xff]|\r(?=\n)")
 
 
 def parse(blocks: Iterable[bytes], *, file: str, registry: str, intact: bool = False) -> Snapshot:
@@ -43,8 +43,8 @@ def parse(blocks: Iterable[bytes], *, file: str, registry: str, intact: bool = F
 
     `file` is what messages call it, `intact` whether its MD5 was right. Where delegations overlap, `blocks` is gone
     through once more, to name their lines. Raises ParseError with the line at fault when a line has the wrong form or
-    belongs to another registry, when a count of addresses does not hold, or any other where a summary of addresses is
-    missing, when a range leaves its address space, when delegations to different countries overlap, or when the file
+    belongs to another registry, when a count of addresses does not hold, when a summary of addresses is missing and
+    may be missing with its records, when a range leaves its address space, when delegations to different countries overlap, or when the file
     is larger than a registry's can be.
     """
     reader = _Reader(File(file, registry, intact))
@@ -86,20 +86,20 @@ class _Piece:
             position = match.start() + 1
             yield line, match
 
-    def faulty(self, pattern: re.Pattern[str]) -> list[tuple[int, str]]:
-        """Return number and fault of each line that a pattern finds and the format does not have."""
+    def faulty_asns(self) -> list[tuple[int, str, str]]:
+        """Return number, text and fault of each line of ASNs that is not as the format has it."""
         return [
-            (line, fault)
-            for line, match in self.numbered(pattern.finditer(self.text))
+            (line, match[0][1:], fault)
+            for line, match in self.numbered(form.asn_pattern(self.registry).finditer(self.text))
             if (fault := form.fault(match[0][1:], self.registry))
         ]
 
     def blame_form(self) -> NoReturn:
         """Refuse the file for the first line that is neither a record nor a summary of this registry."""
-        patterns = form.asn_pattern(self.registry), form.asn_summary_pattern(self.registry)
+        of_asns = form.asn_pattern(self.registry)
         for number, line in enumerate(self.text.split("\n")[1:], self.before + 1):
             fault = form.fault(line, self.registry) if line and not line.startswith("#") else ""
-            if fault and not any(pattern.fullmatch(f"\n{line}\n", 0, len(line) + 1) for pattern in patterns):
+            if fault and not of_asns.match(f"\n{line}\n"):
                 self.file.refuse(number, fault)
         raise AssertionError("the patterns of a record and form.fault disagree")
 
@@ -107,7 +107,12 @@ class _Piece:
         """Refuse the file for the first record after this many."""
         patterns = [form.record_pattern(kind, self.registry) for kind in (Resource.IPV4, Resource.IPV6)]
         patterns.append(form.asn_pattern(self.registry))
-        found = sorted(match.start() for pattern in patterns for match in pattern.finditer(self.text))
+        found = sorted(
+            match.start()
+            for pattern in patterns
+            for match in pattern.finditer(self.text)
+            if not form.is_summary(match[0])
+        )
         self.file.refuse(self.line(found[allowed]), f"the file has more than {RECORD_CAP:,} records")
 
 
@@ -129,14 +134,14 @@ class _Reader:
         if content and content[0].lstrip(_BOM + b" \t\r\v\f").startswith(b"<"):
             message = "this is HTML, not a delegated file: an error page, or a captive portal's"
             self._refuse(raw, content.start(), message)
-        self._check_bytes(raw)
-        text = f"\n{raw.decode('ascii')}" if raw.endswith(b"\n") else f"\n{raw.decode('ascii')}\n"
+        text = f"\n{raw.decode('latin-1')}" if raw.endswith(b"\n") else f"\n{raw.decode('latin-1')}\n"
+        self._check_bytes(raw, text)
         if self._header is None:
             if content is None:
                 self._lines += raw.count(b"\n")
                 return
             self._lines += raw.count(b"\n", 0, content.start()) + 1
-            self._header = self._read_header(content[0].decode("ascii"), self._lines)
+            self._header = self._read_header(content[0].decode("latin-1"), self._lines)
             text = text[content.end() + 1 :]
         self._read_records(_Piece(self._file, self._lines, text))
 
@@ -160,25 +165,26 @@ class _Reader:
     def _refuse(self, raw: bytes, position: int, message: str) -> NoReturn:
         self._file.refuse(self._lines + raw.count(b"\n", 0, position) + 1, message)
 
-    def _check_bytes(self, raw: bytes) -> None:
+    def _check_bytes(self, raw: bytes, text: str) -> None:
         if len(raw) > form.LINE_CAP and not raw.endswith(b"\n"):
             self._refuse(
                 raw, 0, f"the line is longer than {form.LINE_CAP:,} bytes: {quote(raw[:80].decode('latin-1'))}"
             )
         if raw.isascii() and b"\0" not in raw and b"\r" not in raw:
             return
-        found = _FORBIDDEN.search(raw)
+        others = form.asn_pattern(self._file.registry).sub("\n", text)
+        found = _FORBIDDEN.search(others)
         if found is None:
             return
         if self._lines == 0 and raw.startswith(_BOM):
             message = "the file begins with a UTF-8 byte order mark; registries publish plain ASCII"
-        elif found[0] == b"\r":
+        elif found[0] == "\r":
             message = "the line ends in CR LF; registries publish LF alone"
-        elif found[0] == b"\0":
+        elif found[0] == "\0":
             message = "there is a NUL byte in the line"
         else:
-            message = f"byte 0x{found[0].hex()} is not ASCII"
-        self._refuse(raw, found.start(), message)
+            message = f"byte 0x{ord(found[0]):02x} is not ASCII"
+        self._file.refuse(self._lines + others.count("\n", 0, found.start()), message)
 
     def _read_header(self, text: str, line: int) -> Header:
         try:
@@ -209,21 +215,23 @@ class _Reader:
 
     def _read_others(self, piece: _Piece, others: int) -> int:
         """Take the lines of a piece that are no well-formed records, and return how many records of ASNs they are."""
+        records = 0
         for line, summary in piece.numbered(form.summary_pattern(piece.registry).finditer(piece.text)):
             self._promises.promise(Resource(summary[1]), int(summary[2]), line)
             others -= 1
         others -= len(re.findall(r"\n(?=[#\n])", piece.text))
         if not others:
             return 0
-        records = piece.faulty(form.asn_pattern(piece.registry))
-        summaries = piece.faulty(form.asn_summary_pattern(piece.registry))
-        if others != len(records) + len(summaries):
+        faulty = piece.faulty_asns()
+        if others != len(faulty):
             piece.blame_form()
-        for line, fault in records:
-            self._promises.fault_asn_record(line, fault)
-        for line, fault in summaries:
-            self._promises.fault_asn_summary(line, fault)
-        return len(records)
+        for line, text, fault in faulty:
+            if form.is_summary(text):
+                self._promises.fault_asn_summary(line, fault)
+            else:
+                self._promises.fault_asn_record(line, fault)
+                records += 1
+        return records
 
     def _check_asns(self, piece: _Piece, rows: Sequence[Row]) -> None:
         ends = [int(row[1]) + int(row[2]) for row in rows]

@@ -74,7 +74,7 @@ _NUMBERS = {
     ),
 }
 _EXTENSIONS = r"[ -~]*"
-_ANYTHING = r"[ -{}~]*"  # of printable ASCII, without the | between fields
+_ANYTHING = r"[^|\n]*"
 
 HOST_BITS = {str(length): (1 << (128 - length)) - 1 for length in range(129)}
 """What an IPv6 prefix of each length, as a record gives it, leaves to its addresses."""
@@ -109,11 +109,11 @@ class Header:
     records: str
     end_date: date
 
-    def miscount(self, records: int) -> str:
+    def miscount(self, records: int, where: str = "the file has") -> str:
         """Say in how far the number of records is another than this; empty where it is this one."""
         if not re.fullmatch(r"[0-9]{1,10}", self.records):
             return f"record count {quote(self.records)} is not a number"
-        return difference(int(self.records), records, "the header", "records")
+        return difference(int(self.records), records, "the header", "records", where)
 
 
 def parse_header(text: str, line: int, registry: str) -> Header:
@@ -137,12 +137,12 @@ def parse_header(text: str, line: int, registry: str) -> Header:
     return Header(line, int(serial), records, end_date)
 
 
-def difference(promised: int, found: int, who: str, what: str) -> str:
+def difference(promised: int, found: int, who: str, what: str, where: str = "the file has") -> str:
     """Say in how far what somebody promises and what the file has differ; empty where they do not."""
     if promised == found:
         return ""
     much = f"{abs(found - promised):,} {'more' if found > promised else 'fewer'}"
-    return f"{who} promises {promised:,} {what}, the file has {found:,} ({much})"
+    return f"{who} promises {promised:,} {what}, {where} {found:,} ({much})"
 
 
 @lru_cache(maxsize=64)
@@ -163,20 +163,18 @@ def summary_pattern(registry: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def asn_pattern(registry: str) -> re.Pattern[str]:
-    """Return what a line between two newlines looks like that is a record of ASNs, whatever it says of them.
+    """Return what a line between two newlines looks like that is of ASNs, whatever bytes follow its type.
 
-    One that begins with an address is none: it would be a record of addresses whose type is wrong.
+    One whose start is an address is none: it would be a record of addresses whose type is wrong.
     """
-    start = rf"(?![0-9.]*\.[0-9]*\.|[^|\n]*:){_ANYTHING}"
-    return re.compile(
-        rf"\n{registry}\|{_ANYTHING}\|{Resource.ASN}\|{start}(?:\|{_ANYTHING}){{3}}(?:\|{_EXTENSIONS})?(?=\n)"
-    )
+    start = r"(?![ \t]*(?:[0-9.]*\.[0-9]*\.|[0-9a-fA-F]*:))"
+    return re.compile(rf"\n{registry}\|{_ANYTHING}\|{Resource.ASN}(?:\|{start}[^\n]*)?(?=\n)")
 
 
-@lru_cache(maxsize=64)
-def asn_summary_pattern(registry: str) -> re.Pattern[str]:
-    """Return what a line between two newlines looks like that is a summary of ASNs, whatever it says of them."""
-    return re.compile(rf"\n{registry}\|{_ANYTHING}\|{Resource.ASN}\|{_ANYTHING}\|{_ANYTHING}\|summary(?=\n)")
+def is_summary(line: str) -> bool:
+    """Return whether a line is meant as a summary, however it goes on."""
+    fields = line.split("|", 7)
+    return len(fields) <= 6 and (fields[1:2] == ["*"] or (len(fields) == 6 and fields[5].rstrip("\r") == "summary"))
 
 
 def fault(line: str, registry: str) -> str:
@@ -184,7 +182,9 @@ def fault(line: str, registry: str) -> str:
     fields = line.split("|", 7)
     if fields[0] != registry:
         return f"this record is of registry {quote(fields[0])}, in the file of {registry}"
-    if fields[-1] == "summary" and len(fields) == 6:
+    if line.endswith("\r"):
+        return "the line ends in CR LF; registries publish LF alone"
+    if is_summary(line):
         return "" if summary_pattern(registry).search(f"\n{line}\n") else f"malformed summary: {quote(line)}"
     if len(fields) < 7:
         return f"a record has at least 7 fields, this line has {len(fields)}: {quote(line)}"
@@ -195,7 +195,8 @@ def fault(line: str, registry: str) -> str:
         if not re.fullmatch(field.pattern, text):
             return f"{field.name} {quote(text)} is not {field.meaning}"
     if len(fields) == 8 and not re.fullmatch(_EXTENSIONS, fields[7]):
-        return f"a control character in the fields after the status: {quote(fields[7])}"
+        what = "a control character" if fields[7].isascii() else "a byte that is not ASCII"
+        return f"{what} in the fields after the status: {quote(fields[7])}"
     return ""
 
 

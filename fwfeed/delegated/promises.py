@@ -3,7 +3,7 @@
 No address can be missing, or be there unasked, where both address summaries are there and hold. What such a file says
 of AS numbers, and how many records its header promises, is then remarked on and no reason to refuse it: registries have
 published both wrong, with a right MD5. Where one of the two summaries is missing, the header's number alone tells
-whether a part of the file is, and all of it has to be right.
+whether that part of the file is: none is where it is the sum of the summaries that are there, or all the records.
 """
 
 from __future__ import annotations
@@ -66,18 +66,23 @@ class Promises:
             if counts[kind] and not self._numbers[kind]:
                 file.refuse(0, f"there are {kind} records, but no summary of them")
         total = header.miscount(sum(counts.values()))
-        if not all(self._numbers[kind] for kind in _ADDRESSES):
-            self._require_all(file, header, total)
+        if total:
+            self._require_sections(file, header, counts)
         remarks = [Remark(RemarkKind.TOTAL, f"line {header.line}: {total}")] if total else []
         return [*remarks, *self._of_asns(counts[Resource.ASN])]
 
-    def _require_all(self, file: File, header: Header, total: str) -> None:
-        if total:
-            file.refuse(header.line, total)
-        faults = [each for each in (self._asn_records, self._asn_summaries) if each.count]
-        if faults:
-            first = min(faults, key=lambda each: each.line)
-            file.refuse(first.line, first.text)
+    def _require_sections(self, file: File, header: Header, counts: Mapping[Resource, int]) -> None:
+        """Refuse the file where the header's number allows that records of addresses and their summary are missing."""
+        missing = [kind for kind in _ADDRESSES if not self._numbers[kind]]
+        addresses = sum(counts[kind] for kind in _ADDRESSES)
+        summed = self._numbers[Resource.ASN]
+        where = "its summaries add up to" if summed else "the file has"
+        differences = [header.miscount(addresses + asns, where) for asns in summed or (counts[Resource.ASN],)]
+        if missing and all(differences):
+            names = " and no ".join(missing)
+            file.refuse(
+                header.line, f"{differences[0]}; there is no {names} summary, and such records may be missing"
+            )
 
     def _broken(self, kind: Resource, count: int) -> Iterator[tuple[int, str]]:
         for number, line in self._numbers[kind].items():

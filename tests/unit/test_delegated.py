@@ -63,6 +63,12 @@ def with_record(line: str, *, replacing: int) -> bytes:
     return build(records)
 
 
+def without(kind: str, records: Iterable[str], records_promised: int | None = None) -> bytes:
+    """Return a file of these records that has neither records nor a summary of one type."""
+    left = [line for line in records if f"|{kind}|" not in line]
+    return re.sub(rf"apnic\|\*\|{kind}\|.*\n".encode(), b"", build(left, records_promised=records_promised))
+
+
 def line_of(raw: bytes, number: int) -> bytes:
     return raw.split(b"\n")[number - 1]
 
@@ -72,6 +78,7 @@ def packed(family: Family, *rows: Delegation, registry: str = "apnic") -> Delega
 
 
 GOOD = build()
+NEWLINE = b"\n"
 
 
 def read(raw: bytes, registry: str = "apnic") -> Snapshot:
@@ -389,15 +396,18 @@ RECORD_FAULTS = {
         "start '203.0.113.0' is not an AS number",
     ),
     "an IPv6 record whose type is wrong": ("apnic|JP|asn|3fff::|20|20110411|allocated", "start '3fff::' is not an AS"),
-    "an ASN record with too few fields": ("apnic|JP|asn|64497|1|20110411", "a record has at least 7 fields"),
     "an ASN record of another registry": (
         "arin|JP|asn|64497|1|20110411|allocated",
         "this record is of registry 'arin', in the file of apnic",
     ),
-    "a control character in an ASN record": (
-        "apnic|JP|asn|64497\x1b|1|20110411|allocated",
-        "start '64497\\x1b' is not",
+    "an ASN record that begins with an IPv4 address": (
+        "apnic|JP|asn|192.0.2.0|256|20110411|allocated|\xe9",
+        "byte 0xe9 is not ASCII",
     ),
+    "an ASN record that is an IPv4 address alone": ("apnic|JP|asn|192.0.2.0", "a record has at least 7 fields"),
+    "an ASN record that is an IPv6 address alone": ("apnic|JP|asn|2001:db8::", "a record has at least 7 fields"),
+    "a type that only begins as that of ASNs": ("apnic|JP|asns|64496|1|20110411|allocated", "type 'asns' is none of"),
+    "a type that is cut": ("apnic|JP|as", "a record has at least 7 fields"),
     "a malformed summary": ("apnic|*|ipv4|*|many|summary", "malformed summary: 'apnic|*|ipv4|*|many|summary'"),
     "a summary of an unknown type": ("apnic|*|ipv5|*|1|summary", "malformed summary: 'apnic|*|ipv5|*|1|summary'"),
     "a summary for one country": ("apnic|JP|ipv4|*|1|summary", "malformed summary: 'apnic|JP|ipv4|*|1|summary'"),
@@ -455,6 +465,17 @@ ASN_FAULTS = {
     "a country of three letters": ("apnic|JPN|asn|64497|1|20110411|allocated", "country 'JPN' is not"),
     "a date with dashes": ("apnic|JP|asn|64497|1|2011-04-11|allocated", "date '2011-04-11' is not"),
     "nothing at all": ("apnic||asn||||", "start '' is not an AS number"),
+    "too few fields": ("apnic|JP|asn|64496", "a record has at least 7 fields, this line has 4"),
+    "no fields behind the type": ("apnic|JP|asn", "a record has at least 7 fields, this line has 3"),
+    "a colon that is of no address": ("apnic|JP|asn|AS:1|1||allocated", "start 'AS:1' is not an AS number"),
+    "a control character": ("apnic|JP|asn|64497\x1b|1|20110411|allocated", "start '64497\\x1b' is not"),
+    "a NUL": ("apnic|JP|asn|64497|1|20110411|allocated|\0", "a control character in the fields after the status"),
+    "a letter that is not ASCII": (
+        "apnic|JP|asn|64497|1|20110411|allocated|caf\xc3\xa9",
+        "a byte that is not ASCII in the fields after the status: 'caf\\xc3\\xa9'",
+    ),
+    "a country that is not ASCII": ("apnic|J\xe9|asn|64497|1|20110411|allocated", "country 'J\\xe9' is not"),
+    "CR LF": ("apnic|JP|asn|64497|1|20110411|allocated\r", "the line ends in CR LF; registries publish LF alone"),
 }
 
 
@@ -484,12 +505,54 @@ def test_a_record_of_asns_that_is_not_as_the_format_has_it_is_a_remark(record: s
 
 @pytest.mark.parametrize(("record", "message"), ASN_FAULTS.values(), ids=ASN_FAULTS.keys())
 @pytest.mark.parametrize("gone", ["ipv4", "ipv6"])
-def test_such_a_record_is_refused_where_a_summary_of_addresses_is_missing(record: str, message: str, gone: str) -> None:
-    records = [line for line in [*RECORDS, record] if f"|{gone}|" not in line]
-    raw = re.sub(rf"apnic\|\*\|{gone}\|.*\n".encode(), b"", build(records))
+def test_so_it_is_where_there_are_no_addresses_of_a_family_and_no_summary(
+    record: str, message: str, gone: str
+) -> None:
+    raw = without(gone, [*RECORDS, record])
+    (remark,) = read(raw).remarks
+    assert (remark.kind, message in remark.text) == (RemarkKind.ASN_RECORD, True)
+    error = refusal(without(gone, [*RECORDS, record], records_promised=6))
+    assert error.line == 2
+    assert f"there is no {gone} summary" in str(error)
+
+
+@pytest.mark.parametrize("cut", range(len("apnic|JP|asn"), len("apnic|JP|asn|64497|1|20110411|allocated")))
+@pytest.mark.parametrize("head", [b"", b"# a comment\n"])
+def test_a_file_that_is_cut_in_a_last_line_of_asns_has_a_remark(cut: int, head: bytes) -> None:
+    line = "apnic|JP|asn|64497|1|20110411|allocated"
+    raw = head + build([*RECORDS, line])[: cut - len(line) - 1]
+    (text,) = remarks_of(raw, RemarkKind.ASN_RECORD)
+    assert text.startswith(f"line {raw.count(NEWLINE) + 1}: ")
+
+
+@pytest.mark.parametrize("end", ["apnic|*|asn|*|1|summa", "apnic|*|asn", "apnic|*|asn|*|1|summary\r", "apnic|*|asn|\xe9"])
+def test_a_summary_of_asns_of_any_shape_is_a_remark_and_no_record(end: str) -> None:
+    raw = GOOD.replace(b"apnic|*|asn|*|1|summary", end.encode("latin-1"))
+    (text,) = remarks_of(raw, RemarkKind.ASN_SUMMARY)
+    assert text.startswith("line 3: ")
+    assert read(raw).records == 7
+
+
+@pytest.mark.parametrize("step", [-2, -1, 1])
+@pytest.mark.parametrize("gone", ["ipv4", "ipv6"])
+def test_a_count_of_asns_that_the_headers_has_too_is_a_remark_without_a_summary_of_a_family(
+    step: int, gone: str
+) -> None:
+    raw = without(gone, ["apnic|JP|asn|64497|1||allocated", *RECORDS], records_promised=5 + step)
+    snapshot = read(raw.replace(b"|asn|*|2|", f"|asn|*|{2 + step}|".encode()))
+    assert [remark.kind for remark in snapshot.remarks] == [RemarkKind.TOTAL, RemarkKind.ASN_COUNT]
+    error = refusal(raw.replace(b"|asn|*|2|", f"|asn|*|{2 - step}|".encode()))
+    assert error.line == 2
+    assert f"there is no {gone} summary" in str(error)
+
+
+@pytest.mark.parametrize("gone", ["ipv4", "ipv6"])
+def test_a_missing_section_is_told_with_its_size_though_the_count_of_asns_is_off(gone: str) -> None:
+    raw = without(gone, RECORDS, records_promised=5 + 3).replace(b"|asn|*|1|", b"|asn|*|2|")
     error = refusal(raw)
-    assert error.line == raw.count(b"\n")
-    assert message in str(error)
+    assert error.line == 2
+    assert "the header promises 8 records, its summaries add up to 5 (3 fewer)" in str(error)
+    assert f"there is no {gone} summary, and such records may be missing" in str(error)
 
 
 @pytest.mark.parametrize("step", [-1, 1, 2, 1000])
@@ -538,13 +601,13 @@ def test_a_wrong_number_of_records_in_the_header_is_a_remark_where_both_summarie
 @pytest.mark.parametrize("promised", ["6", "8", str(RECORD_CAP + 1), "", "many"])
 @pytest.mark.parametrize("gone", ["ipv4", "ipv6"])
 def test_it_is_refused_where_one_of_the_two_is_missing(promised: str, gone: str) -> None:
-    records = [line for line in RECORDS if f"|{gone}|" not in line]
-    raw = re.sub(rf"apnic\|\*\|{gone}\|.*\n".encode(), b"", build(records))
+    raw = without(gone, RECORDS)
     assert read(raw).remarks == ()
     error = refusal(raw.replace(b"|20181013|4|", f"|20181013|{promised}|".encode()))
     assert error.line == 2
-    expected = f"the header promises {int(promised):,} records, the file has 4 (" if promised.isdecimal() else "record"
-    assert expected in str(error)
+    sums = "records, its summaries add up to 4 ("
+    assert (f"the header promises {int(promised):,} {sums}" if promised.isdecimal() else "record count") in str(error)
+    assert f"there is no {gone} summary" in str(error)
 
 
 def test_all_that_concerns_asns_at_once_is_remarked_on() -> None:
