@@ -131,11 +131,16 @@ def judge_age(source: Source, max_age: timedelta | None, now: datetime) -> Verdi
 
 
 def overdue(source: Source, max_age: timedelta | None, now: datetime) -> str:
-    """Say how old the file is that a source's part of the set is kept from, though it is too old; else say nothing."""
+    """Say how old the file is that a source's part of the set is made of, where it is too old; else say nothing."""
     if judge_age(source, max_age, now) is None or max_age is None:
         return ""
     age = _days((now.date() - source.end_date).days)
-    return f"last good file is {age} old, limit {max_age / timedelta(days=1):.4g}: its part of the set is kept"
+    return f"last good file is {age} old, limit {max_age / timedelta(days=1):.4g}"
+
+
+def kept(overdue: str, *, idle: bool) -> str:
+    """Say of an `overdue` source what becomes of its part of the set; `idle`: it has none."""
+    return f"{overdue}; it gives the set nothing" if idle else f"{overdue}: its part of the set is kept"
 
 
 def judge_order(source: Source, accepted: Source | None, now: datetime) -> Verdict | None:

@@ -235,15 +235,11 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a source's file, or all of a refresh (`name` empty), was refused, and since when it has been.
-
-    `overdue` says how old the file that serves instead is, where that is too old.
-    """
+    """Why a source's file, or all of a refresh (`name` empty), was refused, and since when it has been."""
 
     name: str
     reason: str
     since: datetime
-    overdue: str = ""
 
 
 class Kernel(StrEnum):

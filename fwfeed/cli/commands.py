@@ -51,9 +51,8 @@ def refresh(session: Session, *, show: bool) -> int:
         print_json(report.refreshed_json(candidate, *ended))
     elif show and candidate is not None:
         print_lines(report.candidate_lines(candidate, session.config, session.zone))
-    if not show or session.json:
-        for remark in refreshed.remarks:  # else they are shown with the candidate
-            session.note(f"remark: {remark}")
+    for remark in refreshed.remarks:
+        session.note(f"remark: {remark}")
     for warning in refreshed.warnings:
         session.note(f"warning: {warning}")
     if refreshed.stale:

@@ -29,10 +29,9 @@ def metrics(session: Session) -> int:
     from fwfeed import query
     from fwfeed.report import monitoring
 
-    _put(
-        session.arguments,
-        monitoring.metrics(query.status(session.config, now=session.now), session.config, __version__),
-    )
+    now = session.now
+    status = query.status(session.config, now=now)
+    _put(session.arguments, monitoring.metrics(status, session.config, __version__, now))
     return ExitCode.DONE
 
 

@@ -198,3 +198,7 @@ class Config:
     watch: WatchConfig = field(default_factory=WatchConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     digest: str = field(default="", compare=False)
+
+    def max_age(self, source: str) -> timedelta | None:
+        """Return how old the file of a registry or feed may be; None: any age."""
+        return next((feed.max_age for feed in self.feeds if feed.name == source), self.sources.max_age)

@@ -43,9 +43,9 @@ def parse(blocks: Iterable[bytes], *, file: str, registry: str, intact: bool = F
 
     `file` is what messages call it, `intact` whether its MD5 was right. Where delegations overlap, `blocks` is gone
     through once more, to name their lines. Raises ParseError with the line at fault when a line has the wrong form or
-    belongs to another registry, when a count of addresses does not hold, when a summary of addresses is missing and
-    may be missing with its records, when a range leaves its address space, when delegations to different countries overlap, or when the file
-    is larger than a registry's can be.
+    belongs to another registry, but for the form of a line of ASNs; when a count of addresses does not hold, or a
+    summary of addresses is missing and may be so with its records; when a range leaves its address space, when
+    delegations to different countries overlap, or when the file is larger than a registry's can be.
     """
     reader = _Reader(File(file, registry, intact))
     for piece in form.pieces(blocks):

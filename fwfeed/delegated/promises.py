@@ -75,14 +75,14 @@ class Promises:
         """Refuse the file where the header's number allows that records of addresses and their summary are missing."""
         missing = [kind for kind in _ADDRESSES if not self._numbers[kind]]
         addresses = sum(counts[kind] for kind in _ADDRESSES)
-        summed = self._numbers[Resource.ASN]
-        where = "its summaries add up to" if summed else "the file has"
-        differences = [header.miscount(addresses + asns, where) for asns in summed or (counts[Resource.ASN],)]
+        found = counts[Resource.ASN]
+        differences = [
+            header.miscount(addresses + asns, "the file has" if asns == found else "its summaries add up to")
+            for asns in self._numbers[Resource.ASN] or (found,)
+        ]
         if missing and all(differences):
             names = " and no ".join(missing)
-            file.refuse(
-                header.line, f"{differences[0]}; there is no {names} summary, and such records may be missing"
-            )
+            file.refuse(header.line, f"{differences[0]}; there is no {names} summary, and such records may be missing")
 
     def _broken(self, kind: Resource, count: int) -> Iterator[tuple[int, str]]:
         for number, line in self._numbers[kind].items():

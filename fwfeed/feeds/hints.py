@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from fwfeed.feeds.ranges import read_range
@@ -30,7 +31,11 @@ _is_mark = re.compile(rb"(?m)^# of file .*").finditer  # in front of each file o
 _has_row = re.compile(rb"(?m)^[ \t]*[^#;\s]").search
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
-_is_json = re.compile(rb'\{\s*(?:"|\}|\Z)|\[\s*(?:["{\[\]]|\Z)').match
+_SCALAR = rb"null|true|false|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_is_json = re.compile(
+    rb'\{\s*(?:"|\}|\Z)|\[\s*(?:["{\[\]]|\Z|(?:%b)\s*[,\]])|(?:null|true|false|"(?:[^"\\\n]|\\.)*")\s*\Z' % _SCALAR
+).match
+_are_bare = re.compile(rb"\[\s*[0-9A-Fa-f.:]*[.:][0-9A-Fa-f.:]*(?:/[0-9]{1,3})?\s*[,\n]").match
 _are_json_lines = re.compile(rb"\{[^\n]*\}[ \t\r]*\n\s*\{").match
 _AWS = (b'"ip_prefix"', b'"ipv6_prefixes"', b'"createDate"')
 _GCP = (b'"ipv4Prefix"', b'"ipv6Prefix"', b'"creationTime"')
@@ -39,6 +44,7 @@ _is_delegated = re.compile(r"(?:2(?:\.[0-9]+)?\|)?(?:afrinic|apnic|arin|lacnic|r
 _ADDRESS = r'"?(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?:/[0-9]{1,3})?"?'
 _is_geofeed = re.compile(rf'{_ADDRESS}[ \t]*,[ \t]*"?[A-Za-z]{{2}}"?[ \t]*(?:,|\Z)').match
 _are_ranges = re.compile(rf"{_ADDRESS}[ \t]*[,\t][ \t]*{_ADDRESS}[ \t]*(?:[,\t]|\Z)").match
+_is_address = re.compile(rf"{_ADDRESS}\Z").match
 _is_column = re.compile(rf"{_ADDRESS}[ \t]+[^ \t-]").match
 
 
@@ -68,16 +74,20 @@ def guess(raw: bytes, line: int) -> Guess | None:
     head = raw[start : start + _LOOK].lstrip()
     if _is_json(head):
         return _json(head)
-    return next((found for row in _rows(head) if (found := _row(row))), None)
+    if _are_bare(head):
+        way_out = f"make a list of it, {_LISTED}, without brackets and commas"
+        return Guess("a list in brackets, as in JSON, but without quotes", JSON, way_out)
+    first, second = (*islice(_rows(head), 2), "", "")[:2]
+    return _row(first) or _table(first, second) if first else None
 
 
 def _rows(head: bytes) -> Iterator[str]:
-    """Yield the first row that is no comment."""
+    """Yield the rows that are no comments, up to one that is no text."""
     for row in head.decode("utf-8", "replace").split("\n"):
         if (text := row.strip(" \t\r")) and not text.startswith(("#", ";")):
-            if text.replace("\t", " ").isprintable() and "\ufffd" not in text:
-                yield text
-            return
+            if not text.replace("\t", " ").isprintable() or "\ufffd" in text:
+                return
+            yield text
 
 
 def _json(head: bytes) -> Guess:
@@ -88,6 +98,15 @@ def _json(head: bytes) -> Guess:
             return Guess(what, name, f'set format = "{name}"')
     way_out = f'format = "aws" and "gcp" read JSON of theirs; of any other make a list, {_LISTED}, as with jq'
     return Guess("JSON, of no provider that fwfeed knows", JSON, way_out)
+
+
+def _table(header: str, row: str) -> Guess | None:
+    """Recognise a table by the row behind its header: as many fields, of which one is an address."""
+    for sign, name in (("\t", "tabs"), (";", "semicolons")):
+        fields = [field.strip() for field in row.split(sign)]
+        if sign in header and header.count(sign) == len(fields) - 1 and any(map(_is_address, fields)):
+            return Guess(f"a table with {name} between its columns (CSV)", "", f"make a list of it, {_LISTED}")
+    return None
 
 
 def _row(row: str) -> Guess | None:

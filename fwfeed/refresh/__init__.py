@@ -42,8 +42,8 @@ class Refreshed:
 
     `candidate` is the accepted one, None where the first one ever is held; `changed` whether it is another than
     before. `held` is what the gates hold, and `verdicts` why. `stale` has a line for each source whose file of before
-    serves, and why; for those that give the set nothing it stands in `warnings` instead. `remarks` has a line for each
-    remark on a file that is new.
+    serves, or whose new one is past its max_age, and why; for those that give the set nothing it stands in `warnings`
+    instead. `remarks` has a line for each remark on a file that is new.
     """
 
     candidate: Candidate | None
@@ -116,6 +116,7 @@ class _Refresh:
         arrived: list[Arrived] = []
         kept: list[Accepted] = []
         stale: list[Stale] = []
+        late: list[tuple[str, str, FeedRefused]] = []
         lost: list[FeedRefused] = []
         with files.Staging() as staging, ExitStack() as stack, _no_collection():
             outcomes = acquire(orders(self._config), self._config, self._cache, staging, self._now, seen)
@@ -127,6 +128,8 @@ class _Refresh:
                 match outcome:
                     case Fresh():
                         arrived.append(outcome.file)
+                        if outcome.refusal is not None:
+                            late.append((outcome.file.accepted.source.name, outcome.overdue, outcome.refusal))
                         try:
                             build.add(outcome.file.accepted.source, outcome.reading)
                         except FeedRefused as refusal:
@@ -153,11 +156,12 @@ class _Refresh:
                     build.add(accepted.source, read(name, path, self._config, called=str(path), intact=True))
                 refreshed = self._put(staging, build, arrived)
         made = refreshed.held or refreshed.candidate
-        idle = {source.name for source in made.sources if not source.taken} if made else set()
+        idle = {source.name for source in made.sources if not source.taken} if made else set[str]()
         told, warnings = _served(stale, idle)
+        for name, overdue, reasons in late:
+            (warnings if name in idle else told).append(_late(name, overdue, reasons, idle=name in idle))
         refused = [
-            Refusal(name=each.accepted.source.name, reason=each.refusal.message, since=self._now, overdue=each.overdue)
-            for each in stale
+            Refusal(name=each.accepted.source.name, reason=each.refusal.message, since=self._now) for each in stale
         ]
         return replace(refreshed, stale=tuple(told), warnings=tuple(warnings)), refused
 
@@ -301,31 +305,42 @@ def _served(stale: Iterable[Stale], idle: Collection[str]) -> tuple[list[str], l
     warnings: list[str] = []
     for group in groups.values():
         is_idle = all(each.accepted.source.name in idle for each in group)
-        nothing = f"; {'it gives' if len(group) == 1 else 'they give'} the set nothing" if is_idle else ""
-        lines = [_serving(group[0], nothing)] if len(group) == 1 else _serving_together(group, nothing)
+        lines = [_serving(group[0], idle=is_idle)] if len(group) == 1 else _serving_together(group, idle)
         (warnings if is_idle else told).extend(lines)
     return told, warnings
 
 
-def _serving_together(group: Sequence[Stale], note: str) -> Iterator[str]:
+def _serving_together(group: Sequence[Stale], idle: Collection[str]) -> Iterator[str]:
     for each in group:
+        name = each.accepted.source.name
         if each.overdue:
-            yield f"{each.accepted.source.name}: {each.overdue}"
+            yield f"{name}: {gates.kept(each.overdue, idle=name in idle)}"
     refusal = group[0].refusal
     sources = sorted((each.accepted.source.name, each.accepted.source.end_date) for each in group)
     names, oldest = ", ".join(name for name, _date in sources), min(date for _name, date in sources)
     reason = refusal.message.partition(": ")[2]
-    served = f"{names}: {reason}; the files accepted last, the oldest to {oldest}, serve on"
-    yield f"{served}{note}; way out: {refusal.way_out}" if refusal.way_out else f"{served}{note}"
+    verb = "stay; they give the set nothing" if all(name in idle for name, _date in sources) else "serve on"
+    yield _with_way_out(f"{names}: {reason}; the files accepted last, the oldest to {oldest}, {verb}", refusal)
 
 
-def _serving(stale: Stale, note: str) -> str:
+def _serving(stale: Stale, *, idle: bool) -> str:
     source, reasons = stale.accepted.source, stale.refusal.message
     if stale.overdue:
-        served = f"{source.name}: {stale.overdue}; {reasons.removeprefix(f'{source.name}: ')}"
+        served = f"{source.name}: {gates.kept(stale.overdue, idle=idle)}; {reasons.removeprefix(f'{source.name}: ')}"
     else:
-        served = f"{reasons}; the file accepted last, to {source.end_date}, serves on"
-    return f"{served}{note}; way out: {stale.refusal.way_out}" if stale.refusal.way_out else f"{served}{note}"
+        verb = "stays; it gives the set nothing" if idle else "serves on"
+        served = f"{reasons}; the file accepted last, to {source.end_date}, {verb}"
+    return _with_way_out(served, stale.refusal)
+
+
+def _late(name: str, overdue: str, refusal: FeedRefused, *, idle: bool) -> str:
+    nothing = "; it gives the set nothing" if idle else ""
+    reasons = refusal.message.removeprefix(f"{name}: ")
+    return _with_way_out(f"{name}: {overdue}; it is new, as the one before is older still{nothing}; {reasons}", refusal)
+
+
+def _with_way_out(text: str, refusal: FeedRefused) -> str:
+    return f"{text}; way out: {refusal.way_out}" if refusal.way_out else text
 
 
 @contextmanager

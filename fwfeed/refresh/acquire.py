@@ -1,7 +1,8 @@
 """Get a good file of every source: all side by side, each from its locations in turn, until one is good.
 
 A file is good when its checksum and its format's promises hold, it is not older than the one accepted last, nor too
-old, nor from the future. Network and disk are waited for in threads; whatever takes memory is done here one at a time.
+old, nor from the future. Where all that is too old is newer than the one accepted last, it is taken all the same.
+Network and disk are waited for in threads; whatever takes memory is done here one at a time.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 from fwfeed import gates
@@ -37,10 +38,15 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A good file that is new, and what it says."""
+    """A good file that is new, and what it says.
+
+    Where it is too old, `overdue` says how old, and `refusal` why no location has a better one.
+    """
 
     file: Arrived
     reading: Reading
+    overdue: str = ""
+    refusal: FeedRefused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,11 @@ class _Transfer:
         self._staging = staging
         self._now = now
         self._seen = seen
-        self._max_age: timedelta | None = next(
-            (feed.max_age for feed in config.feeds if feed.name == order.name), config.sources.max_age
-        )
+        self._max_age = config.max_age(order.name)
         self._urls = list(order.urls)
         self._again = False
+        self._late: tuple[date, int, str] | None = None
+        self._takes_late = False
         self._accepted: Accepted | None = None
         self._asked_cache = False
         self._reasons: list[FeedRefused] = []
@@ -177,6 +183,10 @@ class _Transfer:
         self._urls.pop(0)
         self._again = False
         self._deadline = Deadline(self._deadline.seconds)
+        if not self._urls and self._late is not None and not self._takes_late:
+            # it was not kept, as the next location's file comes to the same place
+            self._takes_late = True
+            self._urls.append(self._late[2])
         return None if self._urls else self._failed()
 
     def _same(self) -> Same:
@@ -204,10 +214,29 @@ class _Transfer:
             taken=0,
         )
         self._require(delivery.url, gates.judge_order(source, accepted, self._now))
-        self._require(delivery.url, gates.judge_age(source, self._max_age, self._now))
+        overdue = self._judge_age(delivery.url, source)
         reading.select(Selection(recipe(self._config)))  # what has no bounds must not cost us the other locations
         accepted_now = Accepted(source=source, validators=delivery.validators)
-        return Fresh(Arrived(accepted_now, scratch, digests), reading)
+        refusal = self._refusal() if overdue else None
+        return Fresh(Arrived(accepted_now, scratch, digests), reading, overdue, refusal)
+
+    def _judge_age(self, url: str, source: Source) -> str:
+        """Say how old a file is that is too old, but to be taken; refuse it where there may be a better one."""
+        try:
+            self._require(url, gates.judge_age(source, self._max_age, self._now))
+        except FeedRefused as refusal:
+            if self._accepted is None or self._accepted.source.end_date > source.end_date:
+                raise
+            late = (source.end_date, source.serial or 0, url)
+            is_newest = self._late is None or late[:2] >= self._late[:2]
+            if not self._takes_late:
+                if is_newest:
+                    self._late = late
+                if len(self._urls) > 1 or not is_newest:
+                    raise
+                self._reasons.append(refusal)
+            return gates.overdue(source, self._max_age, self._now)
+        return ""
 
     def _require(self, url: str, verdict: Verdict | None) -> None:
         if verdict is None:
@@ -220,12 +249,14 @@ class _Transfer:
         )
         raise FeedRefused(f"{url}: {verdict.reason.removeprefix(f'{self._order.name}: ')}", way_out)
 
-    def _failed(self) -> Stale | Lost:
-        name = self._order.name
-        message = f"{name}: " + "; ".join(dict.fromkeys(reason.message for reason in self._reasons))
+    def _refusal(self) -> FeedRefused:
+        message = f"{self._order.name}: " + "; ".join(dict.fromkeys(reason.message for reason in self._reasons))
         refusal = FeedRefused(message, self._reasons[-1].way_out)
         refusal.__cause__ = self._reasons[-1]
-        accepted = self._accepted
+        return refusal
+
+    def _failed(self) -> Stale | Lost:
+        refusal, accepted = self._refusal(), self._accepted
         if accepted is None:
-            return Lost(name, refusal)
+            return Lost(self._order.name, refusal)
         return Stale(accepted, refusal, gates.overdue(accepted.source, self._max_age, self._now))

@@ -28,7 +28,6 @@ def candidate_lines(candidate: Candidate, config: Config, zone: tzinfo) -> Itera
     yield f"compiled {local_text(candidate.compiled, zone)} from"
     for source in candidate.sources:
         yield f"  {_source(source)}"
-        yield from (f"    remark: {remark.text}" for remark in source.remarks)
 
 
 def policy_lines(config: Config) -> Iterator[str]:

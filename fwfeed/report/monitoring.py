@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from fwfeed import gates
 from fwfeed.config import Config
 from fwfeed.model import Candidate, Gate, Outcome
 from fwfeed.prefixes import Family, count
@@ -32,9 +33,9 @@ class Metric:
     samples: Samples
 
 
-def metrics(status: Status, config: Config, version: str) -> list[Metric]:
+def metrics(status: Status, config: Config, version: str, now: datetime) -> list[Metric]:
     """Return all that is known."""
-    found = [*_health(version, up=True), *_sources(status, config), *_sets(status, config), *_standing(status)]
+    found = [*_health(version, up=True), *_sources(status, config, now), *_sets(status, config), *_standing(status)]
     return [
         metric
         for metric in [*found, *_proof(status), *_interfaces(status), *_watch(status), *_units(status)]
@@ -81,7 +82,7 @@ def _health(version: str, *, up: bool) -> Iterator[Metric]:
     yield Metric("fwfeed_build_info", "The version of fwfeed that wrote this.", [({"version": version}, 1)])
 
 
-def _sources(status: Status, config: Config) -> Iterator[Metric]:
+def _sources(status: Status, config: Config, now: datetime) -> Iterator[Metric]:
     sources = status.candidate.sources if status.candidate else ()
     yield Metric(
         "fwfeed_source_end_timestamp_seconds",
@@ -110,17 +111,17 @@ def _sources(status: Status, config: Config) -> Iterator[Metric]:
         "Whether a source's file was refused at the last refresh, so that the one accepted last serves.",
         [({"source": name}, int(name in refused)) for name in sorted({*ages, *refused} - {""})],
     )
-    overdue = {refusal.name for refusal in status.refusals if refusal.overdue}
+    overdue = {source.name for source in sources if gates.overdue(source, config.max_age(source.name), now)}
     yield Metric(
         "fwfeed_source_overdue",
-        "Whether a source's accepted file was older than its max_age at the last refresh, so that its part of the set "
-        "is kept as it was.",
+        "Whether a source's accepted file is older than its max_age.",
         [({"source": name}, int(name in overdue)) for name in sorted({*ages, *overdue})],
     )
     yield Metric(
         "fwfeed_source_remarks",
-        "How many things are wrong in a source's accepted file that concern no address; see fwfeed status.",
-        [({"source": source.name}, len(source.remarks)) for source in sources],
+        "How many kinds of things are wrong in a source's accepted file that do not change the set, however often each "
+        "is there; see fwfeed status.",
+        [({"source": source.name}, len({remark.kind for remark in source.remarks})) for source in sources],
     )
     yield Metric(
         "fwfeed_source_taken_records",
@@ -157,11 +158,11 @@ def _sets(status: Status, config: Config) -> Iterator[Metric]:
 
 def _standing(status: Status) -> Iterator[Metric]:
     yield _one("fwfeed_held", "Whether a gate holds a candidate back.", status.held is not None)
-    gates = {verdict.gate for verdict in status.verdicts}
+    holding = {verdict.gate for verdict in status.verdicts}
     yield Metric(
         "fwfeed_held_by_gate",
         "Whether this gate is among those that hold a candidate back.",
-        [({"gate": gate}, int(gate in gates)) for gate in _HOLDING],
+        [({"gate": gate}, int(gate in holding)) for gate in _HOLDING],
     )
     yield _one(
         "fwfeed_set_change_held",

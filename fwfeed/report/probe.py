@@ -80,6 +80,14 @@ class _Aged:
         return Level.WARNING if self.age > self.warning else Level.OK
 
     @property
+    def text(self) -> str:
+        idle = not self.source.taken
+        if self.overdue:
+            return gates.kept(self.overdue, idle=idle)
+        days = f"the file ends on {self.source.end_date}, {self.age.days} days ago"
+        return f"{days}; it gives the set nothing" if idle else days
+
+    @property
     def perfdata(self) -> str:
         bounds = (
             "" if each == timedelta.max else f"{each.total_seconds():.0f}" for each in (self.warning, self.critical)
@@ -187,15 +195,17 @@ def _sources(status: Status, aged: Iterable[_Aged], zone: tzinfo) -> Iterator[Fi
         reasons = tuple(verdict.reason for verdict in status.verdicts)
         hint = "see the change: fwfeed diff; if it is right: fwfeed approve"
         yield Finding(Level.WARNING, text, items=reasons, hint=hint)
+    old = {each.source.name: each for each in aged if each.level is not Level.OK}
     for refusal in status.refusals:
-        what = f"{refusal.name}: refused" if refusal.name else "the refresh is refused"
         reason = refusal.reason.removeprefix(f"{refusal.name}: ")
-        yield Finding(Level.WARNING, f"{what} since {local_text(refusal.since, zone)}: {reason}")
-    for each in aged:
-        if each.level is not Level.OK:
-            what = each.overdue or f"the file ends on {each.source.end_date}, {each.age.days} days ago"
-            nothing = "" if each.source.taken else "; it gives the set nothing"
-            yield Finding(each.level, f"{each.source.name}: {what}{nothing}")
+        text = f"refused since {local_text(refusal.since, zone)}: {reason}"
+        if refusal.name in old and old[refusal.name].overdue:
+            each = old.pop(refusal.name)
+            yield Finding(each.level, f"{refusal.name}: {each.text}; {text}")
+        else:
+            yield Finding(Level.WARNING, f"{refusal.name}: {text}" if refusal.name else f"the refresh is {text}")
+    for each in old.values():
+        yield Finding(each.level, f"{each.source.name}: {each.text}")
 
 
 def _units(status: Status, zone: tzinfo) -> Iterator[Finding]:
@@ -222,10 +232,10 @@ def _named(run: Run) -> str:
 
 
 def _aged(status: Status, config: Config, limits: Limits, now: datetime) -> Iterator[_Aged]:
-    ages = {feed.name: feed.max_age for feed in config.feeds}
+    feeds = {feed.name for feed in config.feeds}
     for source in status.candidate.sources if status.candidate else ():
-        registry = source.name not in ages
-        max_age = config.sources.max_age if registry else ages[source.name]
+        registry = source.name not in feeds
+        max_age = config.max_age(source.name)
         if max_age is None and not registry:
             continue  # its format has no date, or the administrator does not mind it
         warning, critical = _bounds(max_age)

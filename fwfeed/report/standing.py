@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from fwfeed import gates
 from fwfeed.config import Config
 from fwfeed.model import NOTHING, Generation
 from fwfeed.report import candidate_json, candidate_lines, held_json
@@ -31,8 +32,7 @@ def status_lines(
             yield from (f"    {line}" for line in (*others, *finding.items))
         if finding.hint:
             yield f"    way out: {finding.hint}"
-    if not verbose:  # else they stand with the candidate
-        yield from _remarks(status)
+    yield from _remarks(status)
     if status.actions is not None:
         yield " · ".join([*status.actions.text, f"watch: {_watching(status.watching)}"])
     if status.fires is not None:
@@ -100,12 +100,17 @@ def status_json(status: Status, config: Config, now: datetime, *, root: bool) ->
         "proved": None if status.problems is None else not status.problems,
         "problems": list(status.problems or ()),
     }
+    overdue = {
+        source.name: gates.kept(text, idle=not source.taken)
+        for source in (candidate.sources if candidate else ())
+        if (text := gates.overdue(source, config.max_age(source.name), now))
+    }
     refused = [
         {
             "source": refusal.name or None,
             "since": utc_text(refusal.since),
             "reason": refusal.reason,
-            "overdue": refusal.overdue or None,
+            "overdue": overdue.get(refusal.name),
         }
         for refusal in status.refusals
     ]

@@ -91,7 +91,6 @@ def refusals(state: Path) -> tuple[Refusal, ...]:
                 name=_printable(each["name"]),
                 reason="\n".join(map(_printable, each["reason"])),
                 since=_moment(each["since"]),
-                overdue=_printable(each.get("overdue", "")),  # an older fwfeed does not write it
             )
             for each in json.loads(raw)
         )
@@ -125,7 +124,6 @@ def record_refusals(state: Path, found: Iterable[Refusal], now: datetime) -> Non
             "name": refusal.name,
             "since": refusal.since.astimezone(UTC).isoformat(timespec="seconds"),
             "reason": refusal.reason.splitlines(),
-            "overdue": refusal.overdue,
         }
         for refusal in after
     ]

@@ -65,7 +65,6 @@ def test_what_was_refused_is_told_by_name_in_order_with_its_time(state: Path) ->
         "name": "apnic",
         "since": "2026-01-02T03:04:05+00:00",
         "reason": ["apnic: it is HTML"],
-        "overdue": "",
     }
 
 
@@ -146,15 +145,6 @@ def test_whatever_the_reasons_what_is_told_is_printable(
     assert all(line.isprintable() for refusal in told for line in refusal.reason.split("\n"))
 
 
-def test_how_old_the_file_is_that_serves_is_kept(state: Path) -> None:
-    old = Refusal(name="apnic", reason="404", since=NOW, overdue="last good file is 9 days old")
-    candidates.record_refusals(state, [old], NOW)
-    assert candidates.refusals(state) == (old,)
-    older = replace(old, overdue="last good file is 10 days old", since=LATER)
-    candidates.record_refusals(state, [older], LATER)
-    assert candidates.refusals(state) == (replace(older, since=NOW),)
-
-
 def test_what_an_older_fwfeed_kept_is_read(state: Path) -> None:
     files.replace(record(state), b'[{"name": "apnic", "since": "2026-01-02T03:04:05+00:00", "reason": ["a", "b"]}]')
     assert candidates.refusals(state) == (refused("apnic", "a\nb"),)
@@ -181,8 +171,6 @@ DAMAGED: dict[str, bytes] = {
     "a reason of numbers": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": [1]}]',
     "a reason that is a number": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": 1}]',
     "an escape in a reason": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": ["\\u001b[2J"]}]',
-    "an age that is none": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": [], "overdue": 9}]',
-    "an age of two lines": b'[{"name": "a", "since": "2026-01-02T03:04:05+00:00", "reason": [], "overdue": "9\\n"}]',
 }
 
 

@@ -505,9 +505,7 @@ def test_a_record_of_asns_that_is_not_as_the_format_has_it_is_a_remark(record: s
 
 @pytest.mark.parametrize(("record", "message"), ASN_FAULTS.values(), ids=ASN_FAULTS.keys())
 @pytest.mark.parametrize("gone", ["ipv4", "ipv6"])
-def test_so_it_is_where_there_are_no_addresses_of_a_family_and_no_summary(
-    record: str, message: str, gone: str
-) -> None:
+def test_so_it_is_where_there_are_no_addresses_of_a_family_and_no_summary(record: str, message: str, gone: str) -> None:
     raw = without(gone, [*RECORDS, record])
     (remark,) = read(raw).remarks
     assert (remark.kind, message in remark.text) == (RemarkKind.ASN_RECORD, True)
@@ -525,7 +523,9 @@ def test_a_file_that_is_cut_in_a_last_line_of_asns_has_a_remark(cut: int, head: 
     assert text.startswith(f"line {raw.count(NEWLINE) + 1}: ")
 
 
-@pytest.mark.parametrize("end", ["apnic|*|asn|*|1|summa", "apnic|*|asn", "apnic|*|asn|*|1|summary\r", "apnic|*|asn|\xe9"])
+@pytest.mark.parametrize(
+    "end", ["apnic|*|asn|*|1|summa", "apnic|*|asn", "apnic|*|asn|*|1|summary\r", "apnic|*|asn|\xe9"]
+)
 def test_a_summary_of_asns_of_any_shape_is_a_remark_and_no_record(end: str) -> None:
     raw = GOOD.replace(b"apnic|*|asn|*|1|summary", end.encode("latin-1"))
     (text,) = remarks_of(raw, RemarkKind.ASN_SUMMARY)
@@ -605,7 +605,7 @@ def test_it_is_refused_where_one_of_the_two_is_missing(promised: str, gone: str)
     assert read(raw).remarks == ()
     error = refusal(raw.replace(b"|20181013|4|", f"|20181013|{promised}|".encode()))
     assert error.line == 2
-    sums = "records, its summaries add up to 4 ("
+    sums = "records, the file has 4 ("
     assert (f"the header promises {int(promised):,} {sums}" if promised.isdecimal() else "record count") in str(error)
     assert f"there is no {gone} summary" in str(error)
 
@@ -966,16 +966,12 @@ def demand(truth: object) -> None:
         raise BrokenPromiseError
 
 
-def is_good_asn(fields: list[str]) -> bool:
-    _registry, country, _kind, start, size, registered, status = fields[:7]
-    return bool(
-        re.fullmatch(r"([A-Z]{2})?", country)
-        and re.fullmatch(r"[0-9]{1,10}", start)
-        and re.fullmatch(r"[1-9][0-9]{0,9}", size)
-        and re.fullmatch(r"([0-9]{8})?", registered)
-        and status in {"allocated", "assigned", "available", "reserved"}
-        and int(start) + int(size) <= 2**32
-    )
+def is_of_asns(line: str, registry: str) -> bool:
+    """Whether a line is of AS numbers, as its first three fields say, and does not go on with an address."""
+    fields = line.split("|")
+    start = fields[3].lstrip(" \t") if len(fields) > 3 else ""
+    is_address = re.match(r"[0-9.]*\.[0-9]*\.|[0-9a-fA-F]*:", start)
+    return fields[0] == registry and fields[2:3] == ["asn"] and not is_address
 
 
 def naive_union(delegations: list[Delegation]) -> list[Delegation]:
@@ -997,12 +993,10 @@ def naive_union(delegations: list[Delegation]) -> list[Delegation]:
 
 def naive(raw: bytes, registry: str) -> Snapshot:
     """Read a file line by line the slow and obvious way; BrokenPromiseError for whatever the format forbids."""
-    try:
-        text = raw.decode("ascii")
-    except UnicodeDecodeError:
-        raise BrokenPromiseError from None
-    demand("\0" not in text)
-    demand(all(len(line) <= 65_536 and not line.endswith("\r") for line in text.split("\n")))
+    text = raw.decode("latin-1")
+    demand(all(len(line) <= 65_536 for line in text.split("\n")))
+    others = [line for line in text.split("\n") if not is_of_asns(line, registry)]
+    demand(all(line.isascii() and "\0" not in line and not line.endswith("\r") for line in others))
     lines = [line for line in text.split("\n") if line and not line.startswith("#")]
     demand(lines)
     header = lines[0].split("|")
@@ -1017,20 +1011,15 @@ def naive(raw: bytes, registry: str) -> Snapshot:
     seen: Counter[str] = Counter()
     promised: list[tuple[str, int]] = []
     found: dict[str, list[Delegation]] = {"ipv4": [], "ipv6": []}
-    odd = 0
     for line in lines[1:]:
         fields = line.split("|")
-        demand(fields[0] == registry and len(fields) >= 6)
-        if fields[2] == "asn":
-            demand(all(" " <= character <= "~" for character in line))
-            if len(fields) == 6:
-                demand(fields[5] == "summary")
-                odd += not re.fullmatch(r"\*\|asn\|\*\|[0-9]{1,10}\|summary", line.removeprefix(f"{registry}|"))
-            else:
-                demand(not re.match(r"[0-9.]*\.[0-9]*\.|.*:", fields[3]))
+        if is_of_asns(line, registry):
+            if re.fullmatch(r"\*\|asn\|\*\|[0-9]{1,10}\|summary", line.removeprefix(f"{registry}|")):
+                promised.append(("asn", int(fields[4])))
+            elif len(fields) > 6 or (fields[1] != "*" and fields[5:] not in (["summary"], ["summary\r"])):
                 seen["asn"] += 1
-                odd += not is_good_asn(fields)
             continue
+        demand(fields[0] == registry and len(fields) >= 6)
         if len(fields) == 6:
             demand(fields[1] == fields[3] == "*" and fields[5] == "summary" and fields[2] in TYPES)
             demand(re.fullmatch(r"[0-9]{1,10}", fields[4]))
@@ -1060,7 +1049,9 @@ def naive(raw: bytes, registry: str) -> Snapshot:
     demand(all(number == seen[kind] for kind, number in promised if kind in addresses))
     demand(set(seen) & addresses <= {kind for kind, _number in promised})
     if not addresses <= {kind for kind, _number in promised}:
-        demand(not odd and re.fullmatch(r"[0-9]{1,10}", header[3]) and int(header[3]) == sum(seen.values()))
+        demand(re.fullmatch(r"[0-9]{1,10}", header[3]))
+        sums = {sum(seen[kind] for kind in addresses) + number for kind, number in promised if kind == "asn"}
+        demand(int(header[3]) in {sum(seen.values()), *sums})
     for kind, delegations in found.items():
         found[kind] = naive_union(delegations)
     return Snapshot(

@@ -26,13 +26,16 @@ from fwfeed import __version__, units
 from fwfeed.model import Gate, Outcome, Refusal, Verdict
 from fwfeed.remark import Remark, RemarkKind
 from fwfeed.report.monitoring import Metric, down, exposition, metrics, metrics_json
+from fwfeed.report.probe import Limits, probe
 from fwfeed.status import Status
 from tests.unit.builders import CHECKOUT, ENVIRONMENT, FWFEED, Ended, World, world
-from tests.unit.standings import CANDIDATE, CONFIG, GENERATION, NOW, ended, standing
+from tests.unit.standings import CANDIDATE, CONFIG, GENERATION, NOW, aged, ended, standing
 
 GOLDEN = CHECKOUT / "tests" / "data" / "metrics"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 REMARK = Remark(RemarkKind.TOTAL, "line 1: the header promises 7 records, the file has 8 (1 more)")
+COUNT = Remark(RemarkKind.ASN_COUNT, "line 2: the summary promises 3 asn records, the file has 1 (2 fewer)")
+OVERDUE = aged(8)["candidate"]
 HELD = (Verdict(Gate.MAX_SHRINK, "it would shrink"),)
 CASES = {
     "well": standing(),
@@ -49,8 +52,10 @@ CASES = {
         generation=replace(GENERATION, default_zone="log-outbound"), unreached={"eth1": "public", "eth2": "trusted"}
     ),
     "overdue": standing(
-        candidate=replace(CANDIDATE, sources=tuple(replace(each, remarks=(REMARK,)) for each in CANDIDATE.sources)),
-        refusals=(Refusal(name="apnic", reason="404", since=SINCE, overdue="last good file is 9 days old"),),
+        candidate=replace(
+            OVERDUE, sources=tuple(replace(each, remarks=(REMARK, REMARK, COUNT)) for each in OVERDUE.sources)
+        ),
+        refusals=(Refusal(name="", reason="ripencc: 404", since=SINCE),),
     ),
     "waiting": standing(waits=NOW, last=ended(Outcome.PENDING)),
     "rolled-back": standing(held_back="somebody went back", last=ended(Outcome.ROLLED_BACK, "no"), unfinished=True),
@@ -83,7 +88,7 @@ def made(tmp_path: Path) -> World:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_metrics_are_those_in_the_golden_file_byte_for_byte(name: str) -> None:
-    text = exposition(metrics(CASES[name], CONFIG, "1.2.3"))
+    text = exposition(metrics(CASES[name], CONFIG, "1.2.3", NOW))
     path = GOLDEN / f"{name}.prom"
     if os.environ.get("FWFEED_WRITE_GOLDEN") == "1":
         path.write_text(text, encoding="utf-8")
@@ -96,7 +101,7 @@ def test_every_golden_file_has_its_case() -> None:
 
 @pytest.mark.parametrize("status", CASES.values(), ids=CASES)
 def test_prometheus_reads_every_sample_as_it_was_meant(status: Status) -> None:
-    found = metrics(status, CONFIG, "1.2.3")
+    found = metrics(status, CONFIG, "1.2.3", NOW)
     assert parsed(exposition(found)) == {
         metric.name: {frozenset(labels.items()): float(number) for labels, number in metric.samples} for metric in found
     }
@@ -104,7 +109,7 @@ def test_prometheus_reads_every_sample_as_it_was_meant(status: Status) -> None:
 
 
 def test_names_keep_to_the_conventions() -> None:
-    names = {metric.name for status in CASES.values() for metric in metrics(status, CONFIG, "1.2.3")}
+    names = {metric.name for status in CASES.values() for metric in metrics(status, CONFIG, "1.2.3", NOW)}
     assert all(re.fullmatch(r"fwfeed_[a-z_]+[a-z]", name) for name in names)
     assert not [name for name in names if name.endswith(("_total", "_count", "_sum", "_bucket"))]
     assert {name for name in names if "timestamp" in name} == {
@@ -113,7 +118,7 @@ def test_names_keep_to_the_conventions() -> None:
 
 
 def test_what_is_known_is_said() -> None:
-    text = exposition(metrics(standing(held=CANDIDATE, verdicts=HELD), CONFIG, "1.2.3"))
+    text = exposition(metrics(standing(held=CANDIDATE, verdicts=HELD), CONFIG, "1.2.3", NOW))
     assert value(text, "fwfeed_build_info", version="1.2.3") == 1
     assert value(text, "fwfeed_source_end_timestamp_seconds", source="apnic") == SINCE.timestamp()
     assert value(text, "fwfeed_installed_addresses", set="JP6", family="ipv6") == 2.0**80 + 2.0**79
@@ -127,11 +132,20 @@ def test_what_is_known_is_said() -> None:
     assert frozenset({("source", "office")}) not in parsed(text)["fwfeed_source_max_age_seconds"]
 
 
+@pytest.mark.parametrize("days", [7, 8])
+def test_a_source_is_overdue_as_nagios_says_whatever_the_last_refresh_came_to(days: int) -> None:
+    status = standing(**aged(days))
+    (overdue,) = [each for each in metrics(status, CONFIG, "1", NOW) if each.name == "fwfeed_source_overdue"]
+    assert {labels["source"]: number for labels, number in overdue.samples}["apnic"] == (days == 8)
+    _level, text = probe(status, CONFIG, Limits(), NOW, UTC, root=True)
+    assert ("apnic: last good file is 8 days old, limit 7: its part of the set is kept" in text) is (days == 8)
+
+
 def test_what_is_not_known_does_not_read_as_well() -> None:
-    known = parsed(exposition(metrics(CASES["without-root"], CONFIG, "1")))
+    known = parsed(exposition(metrics(CASES["without-root"], CONFIG, "1", NOW)))
     assert known["fwfeed_proof_known"] == {frozenset(): 0}
     assert "fwfeed_drift" not in known
-    assert parsed(exposition(metrics(CASES["drift"], CONFIG, "1")))["fwfeed_drift"] == {frozenset(): 1}
+    assert parsed(exposition(metrics(CASES["drift"], CONFIG, "1", NOW)))["fwfeed_drift"] == {frozenset(): 1}
     assert set(parsed(exposition(down("1")))) == {"fwfeed_up", "fwfeed_build_info"}
 
 

@@ -23,6 +23,7 @@ from fwfeed.errors import FwfeedError
 from fwfeed.model import Gate, Outcome, Refusal, Verdict
 from fwfeed.remark import Remark, RemarkKind
 from fwfeed.report.probe import Finding, Level, Limits, line, probe
+from fwfeed.report.standing import status_json
 from fwfeed.status import Run
 from fwfeed.store import candidates
 from tests.unit.builders import CHECKOUT, Ended, World, snapshot, world
@@ -235,8 +236,18 @@ def test_a_registry_past_its_limit_that_gives_the_set_nothing_is_a_warning() -> 
     sources = tuple(replace(source, taken=0) if source.name == "apnic" else source for source in old.sources)
     level, text = judged(candidate=replace(old, sources=sources))
     assert level is Level.WARNING
-    kept = "apnic: last good file is 9 days old, limit 7: its part of the set is kept; it gives the set nothing"
-    assert text.startswith(kept)
+    assert text == "apnic: last good file is 9 days old, limit 7; it gives the set nothing"
+
+
+def test_an_overdue_source_that_is_refused_is_one_finding_with_both_facts() -> None:
+    refusals = (Refusal(name="apnic", reason="apnic: 404", since=SINCE),)
+    level, text = judged(refusals=refusals, **aged(9))
+    assert level is Level.CRITICAL
+    kept = "last good file is 9 days old, limit 7: its part of the set is kept"
+    assert text == f"apnic: {kept}; refused since 2026-01-01 00:00:00 UTC: 404"
+    told = status_json(standing(refusals=refusals, **aged(9)), CONFIG, NOW, root=True)
+    assert [finding["text"] for finding in told["findings"]] == [text]
+    assert [(each["source"], each["overdue"]) for each in told["refused"]] == [("apnic", kept)]
 
 
 def test_a_feed_past_its_own_limit_is_critical_too() -> None:
