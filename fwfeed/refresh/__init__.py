@@ -8,7 +8,7 @@ candidate and delegations.sqlite as they are. Nothing here looks at /etc/firewal
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +26,7 @@ from fwfeed.model import Candidate, Recipe, Refusal, Source, Verdict
 from fwfeed.prefixes import Family
 from fwfeed.refresh.acquire import Acquired, Arrived, Fresh, Lost, Same, Stale, acquire
 from fwfeed.refresh.reading import Reading, read
+from fwfeed.refresh.telling import late, served, together
 from fwfeed.store import candidates, delegations, files, hosts
 from fwfeed.store.cache import Accepted, Cache
 from fwfeed.store.lock import locked
@@ -116,7 +117,7 @@ class _Refresh:
         arrived: list[Arrived] = []
         kept: list[Accepted] = []
         stale: list[Stale] = []
-        late: list[tuple[str, str, FeedRefused]] = []
+        too_old: list[tuple[str, str, FeedRefused]] = []
         lost: list[FeedRefused] = []
         with files.Staging() as staging, ExitStack() as stack, _no_collection():
             outcomes = acquire(orders(self._config), self._config, self._cache, staging, self._now, seen)
@@ -129,7 +130,7 @@ class _Refresh:
                     case Fresh():
                         arrived.append(outcome.file)
                         if outcome.refusal is not None:
-                            late.append((outcome.file.accepted.source.name, outcome.overdue, outcome.refusal))
+                            too_old.append((outcome.file.accepted.source.name, outcome.overdue, outcome.refusal))
                         try:
                             build.add(outcome.file.accepted.source, outcome.reading)
                         except FeedRefused as refusal:
@@ -144,7 +145,7 @@ class _Refresh:
                 del outcome  # what it holds is large, and the next one is coming
             if lost:
                 refusals = [*lost, *(each.refusal for each in stale)]
-                raise FeedRefused("\n".join(_together(refusals)), lost[0].way_out) from lost[0]
+                raise FeedRefused("\n".join(together(refusals)), lost[0].way_out) from lost[0]
             if not arrived and self._is_compiled(kept):
                 if not any(self._cache.held.path(each.accepted.source.name).exists() for each in stale):
                     self._drop_held()  # but not while a publisher cannot be asked whether it stands by it
@@ -157,9 +158,9 @@ class _Refresh:
                 refreshed = self._put(staging, build, arrived)
         made = refreshed.held or refreshed.candidate
         idle = {source.name for source in made.sources if not source.taken} if made else set[str]()
-        told, warnings = _served(stale, idle)
-        for name, overdue, reasons in late:
-            (warnings if name in idle else told).append(_late(name, overdue, reasons, idle=name in idle))
+        told, warnings = served(stale, idle)
+        for name, overdue, reasons in too_old:
+            (warnings if name in idle else told).append(late(name, overdue, reasons, idle=name in idle))
         refused = [
             Refusal(name=each.accepted.source.name, reason=each.refusal.message, since=self._now) for each in stale
         ]
@@ -283,64 +284,6 @@ class _Build:
 def _content(candidate: Candidate) -> tuple[object, ...]:
     digests = {(source.name, source.sha256) for source in candidate.sources}
     return candidate.recipe, digests, candidate.ipv4, candidate.ipv6
-
-
-def _together(refusals: Iterable[FeedRefused]) -> list[str]:
-    """Return the messages, each of which begins with the name of a source; what several have in common, once."""
-    names: dict[str, list[str]] = {}
-    for name, _colon, reason in (each.message.partition(": ") for each in refusals):
-        names.setdefault(reason, []).append(name)
-    return [f"{', '.join(sorted(each))}: {reason}" for reason, each in names.items()]
-
-
-def _served(stale: Iterable[Stale], idle: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return what serves in whose place, and why; and the same of `idle` sources, which give the set nothing.
-
-    Of sources that have one and the same reason it is said once.
-    """
-    groups: dict[tuple[str, str], list[Stale]] = {}
-    for each in stale:
-        groups.setdefault((each.refusal.message.partition(": ")[2], each.refusal.way_out), []).append(each)
-    told: list[str] = []
-    warnings: list[str] = []
-    for group in groups.values():
-        is_idle = all(each.accepted.source.name in idle for each in group)
-        lines = [_serving(group[0], idle=is_idle)] if len(group) == 1 else _serving_together(group, idle)
-        (warnings if is_idle else told).extend(lines)
-    return told, warnings
-
-
-def _serving_together(group: Sequence[Stale], idle: Collection[str]) -> Iterator[str]:
-    for each in group:
-        name = each.accepted.source.name
-        if each.overdue:
-            yield f"{name}: {gates.kept(each.overdue, idle=name in idle)}"
-    refusal = group[0].refusal
-    sources = sorted((each.accepted.source.name, each.accepted.source.end_date) for each in group)
-    names, oldest = ", ".join(name for name, _date in sources), min(date for _name, date in sources)
-    reason = refusal.message.partition(": ")[2]
-    verb = "stay; they give the set nothing" if all(name in idle for name, _date in sources) else "serve on"
-    yield _with_way_out(f"{names}: {reason}; the files accepted last, the oldest to {oldest}, {verb}", refusal)
-
-
-def _serving(stale: Stale, *, idle: bool) -> str:
-    source, reasons = stale.accepted.source, stale.refusal.message
-    if stale.overdue:
-        served = f"{source.name}: {gates.kept(stale.overdue, idle=idle)}; {reasons.removeprefix(f'{source.name}: ')}"
-    else:
-        verb = "stays; it gives the set nothing" if idle else "serves on"
-        served = f"{reasons}; the file accepted last, to {source.end_date}, {verb}"
-    return _with_way_out(served, stale.refusal)
-
-
-def _late(name: str, overdue: str, refusal: FeedRefused, *, idle: bool) -> str:
-    nothing = "; it gives the set nothing" if idle else ""
-    reasons = refusal.message.removeprefix(f"{name}: ")
-    return _with_way_out(f"{name}: {overdue}; it is new, as the one before is older still{nothing}; {reasons}", refusal)
-
-
-def _with_way_out(text: str, refusal: FeedRefused) -> str:
-    return f"{text}; way out: {refusal.way_out}" if refusal.way_out else text
 
 
 @contextmanager
