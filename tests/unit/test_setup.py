@@ -47,7 +47,7 @@ def test_a_path_that_pip_cannot_install_into_is_told_at_once(tmp_path: Path) -> 
     checkout = tmp_path / "a$b"
     (checkout / "tests").mkdir(parents=True)
     copy = Path(shutil.copy(CHECKOUT / "tests/setup", checkout / "tests"))
-    command = [copy, "venv", sys.executable, ".venv"]
+    command = [str(copy), "venv", sys.executable, ".venv"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=checkout)
     assert done.returncode == 1
     assert done.stderr == (
