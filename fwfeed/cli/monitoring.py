@@ -125,14 +125,15 @@ def parse(
 ) -> argparse.Namespace:
     """Parse the arguments; an error of usage ends a probe as a plugin ends."""
     given = sys.argv[1:] if argv is None else argv
+    as_plugin = any(each.partition("=")[0] == "--nagios" for each in given)
     said = io.StringIO()
     try:
-        if "--nagios" not in given:
+        if not as_plugin:
             return _checked(parser, parser.parse_args(given, defaults))
         with redirect_stderr(said):
             return _checked(parser, parser.parse_args(given, defaults))
     except SystemExit as ended:
-        if "--nagios" not in given or not ended.code:  # --help
+        if not as_plugin or not ended.code:  # --help
             raise
         level, text = _unknown(said.getvalue().rpartition("error: ")[2])
         write(f"{text}\n")

@@ -13,6 +13,7 @@ import pytest
 
 from fwfeed import __version__
 from fwfeed.cli import session
+from fwfeed.cli.usage import CHANGING
 from fwfeed.compile import recipe
 from fwfeed.config import parse
 from fwfeed.model import Generation, Outcome
@@ -112,29 +113,80 @@ def test_the_installed_command_exits_2_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("install", "apply"),
+        ("remove", "uninstall"),
+        ("undo", "rollback"),
+        ("version", "--version"),
+        ("help", "--help"),
+        ("st", "status"),
+        ("pre", "preview"),
+        ("re", "render or report"),
+        ("start", ""),
+        ("restart", ""),
+        ("reinstall", ""),
+        ("upgrade", ""),
+        ("rollb", ""),
+        ("unistal", ""),
+        ("unistall", "uninstall"),
+        ("uninstalll", "uninstall"),
+        ("rolback", "rollback"),
+        ("confrim", "confirm"),
+        ("histroy", "history"),
+        ("upadte", "update"),
+    ],
+)
+def test_no_change_of_the_firewall_is_suggested_for_more_than_a_slip(given: str, meant: str) -> None:
+    ended = run(given)
+    hint = f"; did you mean {meant}?" if meant else "; see fwfeed --help"
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith(f"error: argument COMMAND: invalid choice: {given!r}{hint}\n")
+
+
+def test_what_changes_the_firewall_is_a_command() -> None:
+    assert [run(command, "--help").code for command in sorted(CHANGING)] == [0] * len(CHANGING)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ("updat", "argument COMMAND: invalid choice: 'updat'; did you mean update?"),
         ("STATUS", "argument COMMAND: invalid choice: 'STATUS'; did you mean status?"),
         ("xyzzy", "argument COMMAND: invalid choice: 'xyzzy'; see fwfeed --help"),
         ("check --nagos", "unrecognized arguments: --nagos; did you mean --nagios?"),
-        ("apply --confirm-withn 2m", "unrecognized arguments: --confirm-withn 2m; did you mean --confirm-within?"),
+        ("apply --confirm-withn 2m", "unrecognized arguments: --confirm-withn; did you mean --confirm-within?"),
         ("status --cnfig=/x", "unrecognized arguments: --cnfig=/x; did you mean --config?"),
         ("--cnfig /x status", "unrecognized arguments: --cnfig; did you mean --config?"),
         ("--jsno status", "unrecognized arguments: --jsno; did you mean --json?"),
-        ("status -json", None),
+        ("--verison", "unrecognized arguments: --verison; did you mean --version?"),
+        ("--help-me", "unrecognized arguments: --help-me; did you mean --help?"),
+        ("-c /x status", "unrecognized arguments: -c; did you mean --config?"),
+        ("status -json", "unrecognized arguments: -json; did you mean --json?"),
+        ("--conf x status", "unrecognized arguments: --conf; did you mean --config?"),
+        ("--ver status", "unrecognized arguments: --ver; did you mean --verbose or --version?"),
+        ("report --sinc=7d", "unrecognized arguments: --sinc=7d; did you mean --since?"),
+        ("render --ful", "unrecognized arguments: --ful; did you mean --full?"),
+        ("apply --confirm 2m", "unrecognized arguments: --confirm; did you mean --confirm-within?"),
+        ("check --nagio --warning=zz", "unrecognized arguments: --nagio; did you mean --nagios?"),
+        ("--why lookup 192.0.2.1", "unrecognized arguments: --why; --why goes after lookup"),
+        ("--wyh lookup 192.0.2.1", "unrecognized arguments: --wyh; did you mean --why? It goes after lookup"),
+        ("--since 7d report", "unrecognized arguments: --since; --since goes after report"),
+        ("--since=7d", "unrecognized arguments: --since=7d; --since goes after report or preview"),
+        ("--dry-run render", "unrecognized arguments: --dry-run; --dry-run goes after render"),
+        ("fetch --full", "unrecognized arguments: --full; --full is an option of render"),
+        ("status --version", "unrecognized arguments: --version; --version goes before the command"),
         ("list --bogus", "unrecognized arguments: --bogus; see fwfeed list --help"),
         ("status extra", "unrecognized arguments: extra; see fwfeed status --help"),
         ("report --lang j", "argument --lang: invalid choice: 'j'; did you mean ja?"),
         ("list --family 5", "argument --family: invalid choice: 5 (choose from 4, 6)"),
     ],
 )
-def test_what_is_mistyped_is_named_with_what_is_near(words: str, said: str | None) -> None:
+def test_what_is_mistyped_is_named_with_what_is_near(words: str, said: str) -> None:
     ended = run(*words.split())
     assert (ended.code, ended.out) == (2, ""), ended
-    if said is not None:
-        prog = "fwfeed" if "COMMAND" in said or words.startswith("-") else f"fwfeed {words.partition(' ')[0]}"
-        assert ended.err.splitlines()[-1] == f"{prog}: error: {said}"
+    prog = "fwfeed" if "COMMAND" in said or words.startswith("-") else f"fwfeed {words.partition(' ')[0]}"
+    assert ended.err.splitlines()[-1] == f"{prog}: error: {said}"
 
 
 def test_a_configuration_that_is_not_there_exits_2(tmp_path: Path) -> None:

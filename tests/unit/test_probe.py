@@ -26,7 +26,7 @@ from fwfeed.report.probe import Finding, Level, Limits, line, probe
 from fwfeed.report.standing import status_json
 from fwfeed.status import Run
 from fwfeed.store import candidates
-from tests.unit.builders import CHECKOUT, Ended, World, snapshot, world
+from tests.unit.builders import CHECKOUT, Ended, World, run, snapshot, world
 from tests.unit.standings import CANDIDATE, CONFIG, GENERATION, NOW, RUNS, aged, ended, standing
 
 # Monitoring Plugins guidelines: 'label'=value[UOM];[warn];[crit];[min];[max]
@@ -346,12 +346,25 @@ def test_a_damaged_state_is_unknown(damaged: str, made: World) -> None:
         (["--warning", "soon"], "argument --warning: 'soon' is not a time like"),
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["--timeout"], "argument --timeout: expected one argument"),
+        (["--warn=1d"], "unrecognized arguments: --warn=1d; did you mean --warning?"),
     ],
 )
 def test_an_error_of_usage_is_unknown(arguments: list[str], said: str, made: World) -> None:
     level, text = nagios(made, *arguments)
     assert level is Level.UNKNOWN
     assert text.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "--nagios=1"], "argument --nagios: ignored explicit argument '1'"),
+        (["--nagios", "check"], "unrecognized arguments: --nagios; --nagios goes after check"),
+        (["status", "--nagios"], "unrecognized arguments: --nagios; --nagios is an option of check"),
+    ],
+)
+def test_an_option_for_plugins_that_is_misused_is_unknown(arguments: list[str], said: str) -> None:
+    assert run(*arguments) == Ended(Level.UNKNOWN, f"FWFEED UNKNOWN - {said}\n", "")
 
 
 def test_its_options_are_for_it_alone(made: World) -> None:
