@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 
 USER = "fwfeed"
@@ -18,14 +19,32 @@ _DAC_OVERRIDE = 1  # capabilities(7)
 
 
 def hint(error: OSError, path: Path | str) -> str:
-    """Return what to do where the system refused a path."""
+    """Return what to do where the system refused a path, or what is called by other words."""
+    path = Path(path)
+    if not path.is_absolute() and isinstance(error.filename, str) and Path(error.filename).is_absolute():
+        path = Path(error.filename)
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return _hint_at_rights(error, Path(path))
+        return _hint_at_rights(error, path)
     if error.errno == errno.EROFS:
-        return f"its file system is read-only: findmnt -T {path}; in a unit of systemd's, see its ReadWritePaths="
+        found = f"findmnt -T {_nearest(path)}"
+        return f"its file system is read-only: {found}; in a unit of systemd's, see its ReadWritePaths="
     if error.errno == errno.EIO:
         return "its disk fails: journalctl -k"
     return "see that the path in [paths] is right, and that there is room"
+
+
+def hint_at_database(file: Path, *, full: bool) -> str:
+    """Return what to do where SQLite cannot write a file, `full` if it says that there is no room: it never says why.
+
+    That the file system is read-only is asked of statvfs(3).
+    """
+    room = f"df {_nearest(file)}"
+    if full:
+        return f"make room on its file system: {room}"
+    with suppress(OSError):
+        if os.statvfs(_nearest(file)).f_flag & os.ST_RDONLY:
+            return hint(OSError(errno.EROFS, ""), file)
+    return f"there may be no room: {room}; or {hint(OSError(errno.EPERM, ''), file)}"
 
 
 def as_root(otherwise: str = SELINUX) -> str:
@@ -49,14 +68,23 @@ def closed_to_user(folder: Path) -> str:
 def _hint_at_rights(error: OSError, path: Path) -> str:
     if os.geteuid() == 0:
         if not _overrides_rights():
-            return f"root may only do here what the rights of files say (namei -l {path}); or {SELINUX}"
-        attributes = f"its attributes may forbid it: lsattr -d {path}; or " if error.errno == errno.EPERM else ""
-        return f"{attributes}{SELINUX}"
+            return f"root may only do here what the rights of files say (namei -l {_nearest(path)}); or {SELINUX}"
+        if error.errno != errno.EPERM:
+            return SELINUX
+        # to make, replace or remove a file is up to its folder
+        there = f"{path.absolute().parent} {path}" if _nearest(path) == path.absolute() else _nearest(path)
+        return f"its attributes may forbid it: lsattr -d {there}; or {SELINUX}"
     if _user() != USER:
         return "run it as root (sudo), or name paths of your own in [paths]"
     if folder := barred(path):
         return f"{closed_to_user(folder)}: name a place outside {folder}"
-    return f"user {USER} has to have the right to: namei -l {path}; or {SELINUX}"
+    return f"user {USER} has to have the right to: namei -l {_nearest(path)}; or {SELINUX}"
+
+
+def _nearest(path: Path) -> Path:
+    """Return a path as far as it is there: the tools that are named find nothing out about what is not."""
+    path = path.absolute()
+    return next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
 
 
 def _user() -> str:

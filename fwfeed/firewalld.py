@@ -29,6 +29,10 @@ _CHECK_SECONDS = 120.0
 _START = "systemctl start firewalld; where it is masked: systemctl unmask firewalld"
 _BUS_WAY_OUT = "systemctl status dbus-broker"
 
+_SYSTEM_PREFIX = "/usr"
+_SYSTEM_PYTHON = Path("/usr/bin/python3")
+"""For which distributions make their packages; others, of a distribution too, are beside it."""
+
 
 _Settings = dict[str, list[str]]
 _ADMITTING = ("services", "ports", "source_ports", "protocols", "forward_ports", "sources", "rules_str", "rich_rules")
@@ -211,15 +215,18 @@ def connect() -> Firewalld:
 
 def _way_to_bindings() -> str:
     """Return how to get at the bindings, which are the system's: no package index has them ready made."""
-    if sys.prefix == sys.base_prefix:
-        return "dnf install python3-dbus"
-    if "include-system-site-packages = true" not in _pyvenv_cfg():
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if sys.base_prefix != _SYSTEM_PREFIX or _SYSTEM_PYTHON.resolve().name != f"python{version}":
+        return (
+            f"dnf install python3-dbus; it is for {_SYSTEM_PYTHON} alone, and this is {sys.executable} ({version}): "
+            f"install fwfeed with {_SYSTEM_PYTHON}"
+        )
+    if sys.prefix != sys.base_prefix and "include-system-site-packages = true" not in _pyvenv_cfg():
         return (
             f"the virtual environment {sys.prefix} does not see the system's packages: make it anew, with "
-            f"python3 -m venv --clear --system-site-packages {sys.prefix}, and install fwfeed into it again"
+            f"{_SYSTEM_PYTHON} -m venv --clear --system-site-packages {sys.prefix}, and install fwfeed into it again"
         )
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"dnf install python3-dbus; they are for the system's Python alone, and {sys.prefix} has {version}"
+    return "dnf install python3-dbus"
 
 
 def _pyvenv_cfg() -> str:

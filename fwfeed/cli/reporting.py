@@ -65,12 +65,16 @@ def _import_log(session: Session) -> None:
     if os.geteuid() != 0:
         return
     from fwfeed import reporting
+    from fwfeed.ledger import path as ledger_path
 
     session.tell("reading the kernel's log")
     try:
         reporting.import_log(session.config, now=session.now)
     except FwfeedError as error:
-        session.note(f"not all of the kernel's log could be read: {error.message}")
+        if not os.path.lexists(ledger_path(Path(session.config.paths.state))):
+            raise  # nor can there be anything to report
+        way_out = f"; {error.way_out}" if error.way_out else ""
+        session.note(f"what only the kernel's log knows is not all there: {error.message}{way_out}")
 
 
 def _say_what_is_left_out(session: Session) -> None:

@@ -146,8 +146,8 @@ def explained(file: Path) -> Iterator[None]:
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise Busy(f"{file}: in use by somebody else", "try again") from error
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-            where = "see that the folder can be written, and that there is room"
-            raise FwfeedError(f"cannot write {file}: {error}", f"{where}; {access.SELINUX}") from error
+            way = access.hint_at_database(file, full=code == sqlite3.SQLITE_FULL)
+            raise FwfeedError(f"cannot write {file}: {error}", way) from error
         raise Damaged(f"{file}: damaged: {error}", way_out(file)) from error
     except (ValueError, TypeError, OverflowError) as error:
         raise Damaged(f"{file}: damaged: {error}", way_out(file)) from error

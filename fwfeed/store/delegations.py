@@ -19,6 +19,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import IO
 
+from fwfeed import access
 from fwfeed.config import REGISTRY_URLS
 from fwfeed.delegation import Delegation, Snapshot
 from fwfeed.errors import FwfeedError
@@ -99,7 +100,8 @@ def building(file: Path) -> Iterator[Writer]:
                 yield Writer(connection)
                 connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            raise FwfeedError(f"cannot write {file}: {error}", "check the folder's rights and free space") from error
+            full = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+            raise FwfeedError(f"cannot write {file}: {error}", access.hint_at_database(file, full=full)) from error
 
 
 def lookup(file: Path, address: int, family: Family) -> list[Delegation]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from fwfeed import access, firewalld, process
+from fwfeed import access, firewalld, process, reporting
 from fwfeed.errors import FwfeedError
-from tests.skipping import leave_out
+from fwfeed.ledger import schema
+from fwfeed.store import delegations
+from tests import needs
+from tests.skipping import leave_out, require
 from tests.unit.builders import CHECKOUT, ENVIRONMENT, FWFEED, GERMANY, JAPAN, Ended, World, delegated, run
 
 NOBODY = 65534
@@ -100,45 +105,68 @@ def made(open_folder: Path) -> World:
     return made
 
 
-def bindings_missing(prefix: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def bindings_missing(
+    prefix: Path, base: str, monkeypatch: pytest.MonkeyPatch, folder: Path, system: str = f"python{VERSION}"
+) -> str:
+    """Return the way out for a Python with this prefix and base, where the system's python3 leads to `system`."""
+    (folder / "python3").symlink_to(system)
+    monkeypatch.setattr(firewalld, "_SYSTEM_PYTHON", folder / "python3")
     monkeypatch.setitem(sys.modules, "dbus", None)
     monkeypatch.setattr(sys, "prefix", str(prefix))
-    monkeypatch.setattr(sys, "base_prefix", str(base))
+    monkeypatch.setattr(sys, "base_prefix", base)
     with pytest.raises(FwfeedError) as caught:
         firewalld.connect()
     assert caught.value.message == "the Python bindings for D-Bus are missing"
     return caught.value.way_out
 
 
-def test_without_the_bindings_a_system_is_told_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bindings_missing(Path("/usr"), Path("/usr"), monkeypatch) == "dnf install python3-dbus"
-
-
-def test_an_environment_that_sees_the_system_is_told_whose_bindings_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert bindings_missing(tmp_path, Path("/usr"), monkeypatch) == (
-        f"dnf install python3-dbus; they are for the system's Python alone, and {tmp_path} has {version}"
+def of_another(folder: Path) -> str:
+    return (
+        f"dnf install python3-dbus; it is for {folder}/python3 alone, and this is {sys.executable} ({VERSION}): "
+        f"install fwfeed with {folder}/python3"
     )
 
 
-def test_an_environment_that_does_not_see_the_system_is_told_how_to_be_made(tmp_path: Path) -> None:
-    folder = tmp_path / "made"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
-    code = "from fwfeed import firewalld\ntry: firewalld.connect()\nexcept Exception as error: print(error.way_out)"
-    told = subprocess.run(
-        [folder / "bin/python", "-P", "-c", code],
-        env={**ENVIRONMENT, "PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-    assert told == (
-        f"the virtual environment {folder} does not see the system's packages: make it anew, with python3 -m venv "
-        f"--clear --system-site-packages {folder}, and install fwfeed into it again\n"
+def test_without_the_bindings_a_system_is_told_to_install_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bindings_missing(Path("/usr"), "/usr", monkeypatch, tmp_path) == "dnf install python3-dbus"
+
+
+@pytest.mark.parametrize("system", ["python3.6", "python3.99", "elsewhere"])
+def test_a_python_beside_the_systems_is_told_whose_bindings_there_are(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bindings_missing(Path("/usr"), "/usr", monkeypatch, tmp_path, system) == of_another(tmp_path)
+
+
+@pytest.mark.parametrize("base", ["/opt/python", "/usr/local", "/home/user/.pyenv/versions/3.12.1"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_python_of_ones_own_is_told_whose_bindings_there_are(
+    base: str,
+    inside: bool,  # noqa: FBT001 - a parameter of the test's
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prefix = tmp_path if inside else Path(base)
+    assert bindings_missing(prefix, base, monkeypatch, tmp_path) == of_another(tmp_path)
+
+
+def test_an_environment_that_sees_the_system_is_told_to_install_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
+    assert bindings_missing(tmp_path, "/usr", monkeypatch, tmp_path) == "dnf install python3-dbus"
+
+
+def test_an_environment_that_does_not_see_the_system_is_told_how_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyvenv.cfg").write_text("include-system-site-packages = false\n")
+    assert bindings_missing(tmp_path, "/usr", monkeypatch, tmp_path) == (
+        f"the virtual environment {tmp_path} does not see the system's packages: make it anew, with {tmp_path}/python3 "
+        f"-m venv --clear --system-site-packages {tmp_path}, and install fwfeed into it again"
     )
 
 
@@ -183,3 +211,98 @@ def test_a_configuration_that_may_not_be_read_says_to_whom(tmp_path: Path, monke
         ended = run("--config", tmp_path / "f.toml", "status")
         assert ended.code == 2
         assert ended.err.endswith(f"way out: {way_out}; or name a file that can be read with --config\n")
+
+
+@contextmanager
+def immutable(folder: Path) -> Iterator[None]:
+    """Keep even root from making anything in a folder."""
+    require(needs.program("chattr"), needs.capability("CAP_LINUX_IMMUTABLE"))
+    if subprocess.run(["chattr", "+i", folder], check=False, capture_output=True).returncode:
+        leave_out("the file system has no attributes, or the container may not set them")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
+
+
+def is_refused(ended: Ended, *said: str) -> None:
+    assert (ended.code, ended.out) == (1, "")
+    for each in said:
+        assert each in ended.err
+
+
+def test_a_folder_that_nobody_may_change_is_named_and_not_what_is_not_in_it(made: World) -> None:
+    made.publish("apnic", delegated("apnic", JAPAN, serial=20260106))
+    folder = made.root / "cache" / "apnic"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with immutable(folder):
+        ended = made.run("fetch")
+    is_refused(ended, "Operation not permitted", f"lsattr -d {folder}; or {access.SELINUX}")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_page_in_a_folder_that_nobody_may_change_has_the_folder_named(made: World, tmp_path: Path) -> None:
+    with immutable(tmp_path):
+        ended = made.run("report", "--html", tmp_path / "x.html")
+    is_refused(ended, f"lsattr -d {tmp_path}; or {access.SELINUX}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["report", "preview"])
+def test_a_ledger_that_cannot_be_made_is_no_empty_one(command: str, made: World) -> None:
+    before = sorted(made.state.iterdir())
+    with immutable(made.state):
+        ended = made.run(command)
+    is_refused(ended, f"cannot write {made.state}/ledger.sqlite: ", f"lsattr -d {made.state}; or {access.SELINUX}")
+    assert "nothing is in the ledger" not in ended.err
+    assert sorted(made.state.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["report", "preview"])
+def test_what_keeps_a_report_from_the_log_is_told_with_its_way_out(
+    command: str, made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(needs.root())
+    made.run("report")
+
+    def refuse(*_arguments: object, **_more: object) -> int:
+        raise FwfeedError("no log", "find it")
+
+    monkeypatch.setattr(reporting, "import_log", refuse)
+    ended = made.run(command)
+    assert ended.code == 0
+    assert "what only the kernel's log knows is not all there: no log; find it\n" in ended.err
+
+
+def test_a_database_in_a_folder_that_nobody_may_change_has_the_same_ways_out(tmp_path: Path) -> None:
+    file = tmp_path / "x.sqlite"
+    with immutable(tmp_path):
+        with pytest.raises(FwfeedError) as built, delegations.building(file):
+            pass
+        with pytest.raises(FwfeedError) as kept, schema.explained(file):
+            sqlite3.connect(file).execute("CREATE TABLE x (y)")
+    way_out = f"there may be no room: df {tmp_path}; or its attributes may forbid it: lsattr -d {tmp_path}; or "
+    for caught in (built, kept):
+        assert caught.value.message == f"cannot write {file}: unable to open database file"
+        assert caught.value.way_out == way_out + access.SELINUX
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_on_a_read_only_file_system_is_told_so(tmp_path: Path) -> None:
+    require(needs.mounting())
+    code = "import sys; from pathlib import Path; from fwfeed.access import hint_at_database\n"
+    code += "print(hint_at_database(Path(sys.argv[1], 'x'), full=False))"
+    script = 'mount -t tmpfs -o ro fwfeed "$0" && exec "$@" "$0"'
+    told = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, tmp_path, sys.executable, "-P", "-c", code],
+        env={**ENVIRONMENT, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert told.startswith(f"its file system is read-only: findmnt -T {tmp_path};")
+
+
+def test_a_database_without_room_has_the_place_named(tmp_path: Path) -> None:
+    assert access.hint_at_database(tmp_path / "x", full=True) == f"make room on its file system: df {tmp_path}"

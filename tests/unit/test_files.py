@@ -677,36 +677,67 @@ files.require_own(Path({str(tmp_path / "anybody")!r}))
             0,
             PermissionError(errno.EPERM, "Operation not permitted"),
             "Operation not permitted",
-            f"its attributes may forbid it: lsattr -d /etc/firewalld; or {SELINUX}",
+            f"its attributes may forbid it: lsattr -d {{folder}} {{folder}}/file; or {SELINUX}",
         ),
         (
             0,
             OSError(errno.EROFS, "Read-only file system"),
             "Read-only file system",
-            "its file system is read-only: findmnt -T /etc/firewalld; in a unit of systemd's, see its ReadWritePaths=",
+            "its file system is read-only: findmnt -T {folder}/file; in a unit of systemd's, see its ReadWritePaths=",
         ),
         (0, OSError(errno.EIO, "Input/output error"), "Input/output error", "its disk fails: journalctl -k"),
     ],
 )
 def test_a_refusal_of_the_system_says_what_to_do_about_its_own_reason(
-    euid: int, error: OSError, message: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+    euid: int, error: OSError, message: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     monkeypatch.setattr(access, "_overrides_rights", lambda: True)  # as of root outside of a container
-    with pytest.raises(FwfeedError) as caught, files.explained("write", "/etc/firewalld"):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(FwfeedError) as caught, files.explained("write", file):
         raise error
-    assert (caught.value.message, caught.value.way_out) == (f"cannot write /etc/firewalld: {message}", way_out)
+    assert caught.value.message == f"cannot write {file}: {message}"
+    assert caught.value.way_out == way_out.replace("{folder}", str(tmp_path))
 
 
-def test_root_without_rights_over_the_files_of_others_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["new", "new/er/est"])
+@pytest.mark.parametrize(
+    ("number", "overrides", "way_out"),
+    [
+        (errno.EPERM, True, "its attributes may forbid it: lsattr -d {folder}; or "),
+        (errno.EACCES, False, "root may only do here what the rights of files say (namei -l {folder}); or "),
+        (errno.EROFS, True, "its file system is read-only: findmnt -T {folder}; in "),
+    ],
+)
+@pytest.mark.parametrize("called", ["", "a copy below the folder for temporary files"])
+def test_a_way_out_names_no_file_that_is_not_there(
+    missing: str,
+    number: int,
+    overrides: bool,  # noqa: FBT001 - a parameter of the test's
+    way_out: str,
+    called: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(access, "_overrides_rights", lambda: overrides)
+    file = tmp_path / missing
+    told = access.hint(OSError(number, os.strerror(number), str(file)), called or file)
+    assert told.startswith(way_out.format(folder=tmp_path))
+
+
+def test_root_without_rights_over_the_files_of_others_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in fwfeed-apply.service, which has no CAP_DAC_OVERRIDE."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(access, "_overrides_rights", lambda: False)
-    with pytest.raises(FwfeedError) as caught, files.explained("write", "/var/lib/fwfeed"):
+    with pytest.raises(FwfeedError) as caught, files.explained("write", tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
     assert (
         caught.value.way_out
-        == f"root may only do here what the rights of files say (namei -l /var/lib/fwfeed); or {SELINUX}"
+        == f"root may only do here what the rights of files say (namei -l {tmp_path}); or {SELINUX}"
     )
 
 
@@ -721,7 +752,7 @@ def test_a_file_that_nobody_may_change_is_told(tmp_path: Path) -> None:
             files.replace(file, b"after")
     finally:
         subprocess.run(["chattr", "-i", file], check=True)
-    assert f"lsattr -d {file}" in caught.value.way_out
+    assert f"lsattr -d {tmp_path} {file};" in caught.value.way_out
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
 
 
