@@ -33,6 +33,14 @@ def hint(error: OSError, path: Path | str) -> str:
     return "see that the path in [paths] is right, and that there is room"
 
 
+def hint_at_source(error: OSError, path: Path) -> str:
+    """Return what to do where the system refused what a URL of a source names: [paths] has nothing to do with it."""
+    if error.errno not in {errno.EACCES, errno.EPERM} or os.geteuid() == 0 or _user() == USER:
+        return hint(error, path)
+    who = f"who fetches, where root asks user {USER}"
+    return f"it has to be open to {who}: namei -l {_nearest(path)}; or name another URL"
+
+
 def hint_at_database(file: Path, *, full: bool) -> str:
     """Return what to do where SQLite cannot write a file, `full` if it says that there is no room: it never says why.
 

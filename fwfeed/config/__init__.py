@@ -70,6 +70,7 @@ def parse(text: str, *, file: str) -> Config:
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and where numbers or nesting have their limits
         raise ConfigError([f"{file}: not valid TOML: {error}"]) from None
     feeds = _read_feeds(top.tables("feed"))
+    _read_feeds([top.model("feed")])
     chosen = _read_set(top.table("set"), feeds)
     config = Config(
         set=chosen,

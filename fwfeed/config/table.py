@@ -53,21 +53,42 @@ class Table:
         self._tables += tables
         return tables
 
-    def finish(self, sections: Sequence[Table] = ()) -> list[str]:
+    def model(self, key: str) -> Table:
+        """Return an empty table as of the array [[key]], for its keys to be known where there is none."""
+        model = Table(f"[{key}]", {}, [])  # what it lacks is no problem
+        self._tables.append(model)
+        return model
+
+    def finish(self, owners: Mapping[str, Sequence[str]] | None = None) -> list[str]:
         """Report what nobody asked for, here and in the tables below; return what belongs below another section.
 
-        `sections` are the tables that are asked whether they know a key, those of this one unless given.
+        `owners` are the sections that know a key, those below this one unless given.
         """
-        sections = sections or [table for table in self._tables if not table.path.endswith("]")]
+        owners = self._owners() if owners is None else owners
         hints = []
         for key in self._values:
-            near = get_close_matches(key, self._known, n=1)
-            self.blame(key, f"unknown key{f'; did you mean {near[0]}?' if near else ''}")
-            if owners := [f"[{section.path}]" for section in sections if key in section._known]:  # noqa: SLF001 - its own kind
-                hints.append(f"{key} belongs below {' or '.join(owners)}")
+            if key in owners:
+                self.blame(key, "unknown key")
+                hints.append(f"{key} belongs below {' or '.join(owners[key])}")
+            else:
+                near = get_close_matches(key, self._known, n=1)
+                self.blame(key, f"unknown key{f'; did you mean {near[0]}?' if near else ''}")
         for table in self._tables:
-            hints += table.finish(sections)
-        return hints
+            hints += table.finish(owners)
+        return list(dict.fromkeys(hints))
+
+    def _owners(self) -> dict[str, list[str]]:
+        """Return which sections know each key: first the tables here, then those below them, then the arrays."""
+        found: dict[str, list[str]] = {}
+        tables = [table for table in self._tables if not table.path.endswith("]")]
+        models = [table for table in self._tables if table.path.startswith("[")]
+        below = [(f"[{table.path}.NAME]", each) for table in tables for each in table._tables]  # noqa: SLF001 - its own kind
+        sections = [(f"[{table.path}]", table) for table in tables]
+        for section, table in (*sections, *below, *((f"[{model.path}]", model) for model in models)):
+            for key in table._known:  # noqa: SLF001 - its own kind
+                if section not in (known := found.setdefault(key, [])):
+                    known.append(section)
+        return found
 
     def require(self, *keys: str) -> None:
         """Report each of these keys that is not there."""

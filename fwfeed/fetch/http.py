@@ -94,6 +94,8 @@ class Client:
                     raise FeedRefused(fault.message + tried, fault.way_out) from fault
                 if pause >= self._deadline.left:
                     way_out = "try again later, raise sources.deadline, or name a mirror in [sources] mirrors"
+                    if fault.way_out != NETWORK:  # it says more
+                        way_out = fault.way_out
                     raise FeedRefused(f"{fault.message}; no time is left to wait {pause:.0f} s", way_out) from fault
                 self._deadline.pause(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -110,14 +112,22 @@ class Client:
                 raise _of_proxy(proxy, causes) from None
             if any(map(_is_of_certificate, causes)):
                 way_out = "see that this host's clock is right, and that it trusts the server (REQUESTS_CA_BUNDLE)"
-                raise FeedRefused(f"{url}: {_reason(causes)}", way_out) from None
+                raise FeedRefused(f"{url}: {_reason(causes)}", self._past_proxy(way_out)) from None
             if any(isinstance(cause, ValueError) for cause in causes):  # a URL, perhaps a redirect's, that is none
                 raise FeedRefused(f"{url}: {_reason(causes)}", NETWORK) from None
-            raise _Passing(f"{url}: {_reason(causes)}") from None
+            raise _Passing(f"{url}: {_reason(causes)}", way_out=self._past_proxy(NETWORK)) from None
 
     def _late(self, url: str) -> FeedRefused:
-        message = f"{url}: not done within {self._deadline.seconds:g} s"
-        return FeedRefused(message, "raise sources.deadline, or name a mirror in [sources] mirrors")
+        reason = f"not done within {self._deadline.seconds:g} s"
+        if not self._reached and (proxy := find_proxy(self._asked)):
+            return FeedRefused(f"{proxy}: {reason}", proxy.way_out(reason))
+        way_out = "raise sources.deadline, or name a mirror in [sources] mirrors"
+        return FeedRefused(f"{url}: {reason}", self._past_proxy(way_out))
+
+    def _past_proxy(self, way_out: str) -> str:
+        """Return a way out that names the proxy too, where there is one: it may be what cuts, delays or reads."""
+        proxy = find_proxy(self._asked)
+        return f"{way_out}; it goes through {proxy}; {proxy.around}" if proxy else way_out
 
     def _once(
         self, url: str, to: Sink, cap: int, known: Validators | None, seen: Callable[[int, int], None]

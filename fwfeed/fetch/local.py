@@ -125,6 +125,7 @@ def _explained(url: str, path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise Missing(f"{url}: there is no such file", "correct the URL in the configuration") from None
     except PermissionError as error:
-        raise FeedRefused(f"{url}: {error.strerror}", access.hint(error, path)) from None
+        refused = path if error.filename is None else Path(os.fsdecode(error.filename))  # of a folder perhaps one list
+        raise FeedRefused(f"{url}: {error.strerror}", access.hint_at_source(error, refused)) from None
     except OSError as error:
         raise FeedRefused(f"{url}: {error.strerror}", "correct the URL in the configuration, or the rights") from None

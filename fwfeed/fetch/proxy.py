@@ -28,16 +28,20 @@ class Proxy:
         """Its host and port, as they are there."""
         return printable(self.url.rpartition("://")[2].rpartition("@")[2].partition("/")[0])
 
+    @property
+    def around(self) -> str:
+        """How to do without it."""
+        return f"without a proxy: unset {self.variable}, or name the host in no_proxy"
+
     def way_out(self, reason: str) -> str:
         """Return what to do where it fails for this reason; without one it may be passed by."""
-        around = f"without a proxy: unset {self.variable}, or name the host in no_proxy"
         if re.search(r"\b407\b", reason):
-            return f"it wants to know who asks: {self.variable}=http://USER:PASSWORD@HOST:PORT; {around}"
+            return f"it wants to know who asks: {self.variable}=http://USER:PASSWORD@HOST:PORT; {self.around}"
         if re.search(r"\b403\b", reason):
-            return f"have the proxy let it through; {around}"
+            return f"have the proxy let it through; {self.around}"
         if "SOCKS" in reason:
-            return f"dnf install python3-pysocks, or name a proxy for HTTP; {around}"
-        return f"see that {self.variable} is http://HOST:PORT, and that a proxy for HTTP answers there; {around}"
+            return f"dnf install python3-pysocks, or name a proxy for HTTP; {self.around}"
+        return f"see that {self.variable} is http://HOST:PORT, and that a proxy for HTTP answers there; {self.around}"
 
 
 def find(url: str) -> Proxy | None:

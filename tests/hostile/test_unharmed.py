@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from fwfeed import __version__
 from tests.hostile.place import AUSTRALIA, RECORDS, THE_SET, Kept, Place, checksum, newer, today
@@ -311,18 +312,6 @@ def test_a_quiet_night_behind_a_proxy_is_quiet(place: Place, monkeypatch: pytest
         assert snapshot(place.root) == before
 
 
-def assert_all_refused(place: Place, reason: str) -> float:
-    """Assert that a fetch takes no file, and return how many seconds it took."""
-    kept = place.moving()
-    begun = time.monotonic()
-    ended = place.run("fetch")
-    took = time.monotonic() - begun
-    for registry in RECORDS:
-        place.assert_refused(ended, f"{registry}: {place.url(registry)}: ", kept)
-    assert ended.err.count(reason) == 5, ended.err
-    return took
-
-
 def assert_proxy_blamed(place: Place, reason: str, way_out: str) -> None:
     """Assert that a fetch says what is wrong with the proxy in one line, and what to do; and that nothing moved."""
     accepted = place.state.exists()
@@ -426,13 +415,58 @@ def test_a_host_that_the_proxy_is_not_for_is_asked_itself(
     assert place.server.connections == 5
 
 
-@pytest.mark.parametrize("greet", [stalling, dripping, dripping_behind, resetting])
-def test_a_proxy_that_takes_its_time_is_cut_at_the_deadline(
+@pytest.mark.parametrize("greet", [stalling, dripping, resetting])
+def test_a_proxy_that_takes_its_time_is_cut_at_the_deadline_and_told_once(
     greet: Callable[[Talk], None], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.accept()
     place.configure(deadline="1s")
     with Server(None, greet=greet) as proxy:
         use_proxy(proxy.port, monkeypatch)
-        took = assert_all_refused(place, "not done within 1 s")
-        assert 0.9 < took < 4.5  # less than a second for each of the five, on a machine that does much else
+        begun = time.monotonic()
+        assert_proxy_blamed(place, f"127.0.0.1:{proxy.port} of HTTPS_PROXY: not done within 1 s", LOOK)
+        assert 0.9 < time.monotonic() - begun < 4.5  # less than a second for each, on a machine that does much else
+
+
+def granting(talk: Talk) -> None:
+    talk.receive()
+    talk.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    talk.close()
+
+
+@pytest.mark.parametrize(
+    ("greet", "reason", "way_out"),
+    [
+        (dripping_behind, "not done within 1 s", "raise sources.deadline, or name a mirror in [sources] mirrors"),
+        (granting, ": ", "check the network, or name a mirror in [sources] mirrors"),
+    ],
+)
+def test_a_proxy_that_lets_through_and_then_fails_is_named_in_the_way_out(
+    greet: Callable[[Talk], None], reason: str, way_out: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.accept()
+    place.configure(deadline="1s", retries=0)
+    with Server(None, greet=greet) as proxy:
+        use_proxy(proxy.port, monkeypatch)
+        kept = place.moving()
+        begun = time.monotonic()
+        ended = place.run("fetch")
+        assert time.monotonic() - begun < 4.5  # less than a second for each, on a machine that does much else
+    for registry in RECORDS:
+        place.assert_refused(ended, f"{registry}: {place.url(registry)}: ", kept)
+    assert reason in ended.err
+    where = f"the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY"
+    assert f"{way_out}; it goes through {where}; without a proxy: unset HTTPS_PROXY" in ended.err
+
+
+def test_a_proxy_that_reads_along_is_named_where_its_certificate_is_not_trusted(
+    before: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = place.moving()
+    with Server(None, greet=proxying) as proxy:
+        use_proxy(proxy.port, monkeypatch)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", DEFAULT_CA_BUNDLE_PATH)
+        ended = place.run("fetch")
+    assert ended.code == 3
+    assert f"(REQUESTS_CA_BUNDLE); it goes through the proxy 127.0.0.1:{proxy.port} of HTTPS_PROXY; " in ended.err
+    place.assert_unmoved(kept)

@@ -306,3 +306,22 @@ def test_a_database_on_a_read_only_file_system_is_told_so(tmp_path: Path) -> Non
 
 def test_a_database_without_room_has_the_place_named(tmp_path: Path) -> None:
     assert access.hint_at_database(tmp_path / "x", full=True) == f"make room on its file system: df {tmp_path}"
+
+
+@pytest.mark.parametrize("closed", [".", "list.txt"])
+def test_a_feed_that_may_not_be_read_is_no_matter_of_paths(closed: str, open_folder: Path) -> None:
+    lists = open_folder / "lists"
+    lists.mkdir()
+    (lists / "list.txt").write_text("192.0.2.0/24\n")
+    code = "import sys; from fwfeed.fetch import local; from fwfeed.fetch.parts import Buffer\n"
+    code += "try: local.get(sys.argv[1], Buffer(), 100, None, folders=True)\n"
+    code += "except Exception as error: print(error.message, error.way_out, sep='\\n')"
+    (lists / closed).chmod(0)
+    try:
+        asked = [f"file://{lists}/list.txt"] if closed == "." else [f"file://{lists}/list.txt", f"file://{lists}"]
+        told = [as_nobody(sys.executable, "-P", "-c", code, url).out.splitlines() for url in asked]
+    finally:
+        (lists / closed).chmod(0o755)
+    there = (lists / closed).resolve()
+    way_out = f"it has to be open to who fetches, where root asks user fwfeed: namei -l {there}; or name another URL"
+    assert told == [[f"{url}: Permission denied", way_out] for url in asked]

@@ -138,7 +138,12 @@ def problems_of(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("countries = ['FR']", "countries belongs below [set]"),
+        ("countries = ['FR']", "countries belongs below [set] or [[feed]]"),
+        ("cache = '/x'", "cache belongs below [paths]"),
+        ("url = 'https://a.example/f'", "url belongs below [sources.NAME] or [[feed]]"),
+        ("regions = ['x']", "regions belongs below [[feed]]"),
+        ("[set]\nformat = 'aws'\n[watch]\nformat = 'aws'", "format belongs below [[feed]]"),
+        ("[set]\napnic = 1", "apnic belongs below [sources]"),
         ("[set]\naction = 'reject'", "action belongs below [outbound] or [inbound]"),
         ("[[feed]]\nmax_shrink = '5%'", "max_shrink belongs below [gates]"),
         ("[sources.apnic]\nkeep = 1", "keep belongs below [apply] or [watch]"),
@@ -149,6 +154,7 @@ def test_a_key_whose_section_is_still_commented_out_is_told_where_it_belongs(tex
     with pytest.raises(ConfigError) as caught:
         parse(text, file="fwfeed.toml")
     assert caught.value.way_out == hint
+    assert not any("did you mean" in problem for problem in caught.value.problems)
 
 
 def problem_of(text: str) -> str:
