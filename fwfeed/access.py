@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,9 @@ USER = "fwfeed"
 SELINUX = "SELinux may refuse it: ausearch -m avc -ts recent"
 
 WITHOUT_NET_ADMIN = f"root may be without CAP_NET_ADMIN here (a container, a unit); or {SELINUX}"
+
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+"""For which distributions make their packages; others, of a distribution too, are beside it."""
 
 _DAC_OVERRIDE = 1  # capabilities(7)
 
@@ -71,6 +75,23 @@ def barred(path: Path) -> Path | None:
 def closed_to_user(folder: Path) -> str:
     """Return why it is that user fwfeed cannot do what root asked for."""
     return f"the half with the network runs as user {USER}, who may not enter {folder}"
+
+
+def is_systems_python() -> bool:
+    """Return whether this is the system's Python, in a virtual environment perhaps."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return sys.base_prefix == "/usr" and SYSTEM_PYTHON.resolve().name == name
+
+
+def sees_systems_packages() -> bool:
+    """Return whether what dnf installs for the system's Python is there for this one."""
+    if sys.prefix == sys.base_prefix or not is_systems_python():
+        return is_systems_python()
+    try:
+        settings = (Path(sys.prefix) / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "include-system-site-packages = true" in settings.lower()
 
 
 def _hint_at_rights(error: OSError, path: Path) -> str:

@@ -29,10 +29,6 @@ _CHECK_SECONDS = 120.0
 _START = "systemctl start firewalld; where it is masked: systemctl unmask firewalld"
 _BUS_WAY_OUT = "systemctl status dbus-broker"
 
-_SYSTEM_PREFIX = "/usr"
-_SYSTEM_PYTHON = Path("/usr/bin/python3")
-"""For which distributions make their packages; others, of a distribution too, are beside it."""
-
 
 _Settings = dict[str, list[str]]
 _ADMITTING = ("services", "ports", "source_ports", "protocols", "forward_ports", "sources", "rules_str", "rich_rules")
@@ -215,25 +211,18 @@ def connect() -> Firewalld:
 
 def _way_to_bindings() -> str:
     """Return how to get at the bindings, which are the system's: no package index has them ready made."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if sys.base_prefix != _SYSTEM_PREFIX or _SYSTEM_PYTHON.resolve().name != f"python{version}":
+    if access.sees_systems_packages():
+        return "dnf install python3-dbus"
+    if access.is_systems_python():
+        make = f"{access.SYSTEM_PYTHON} -m venv --clear --system-site-packages {sys.prefix}"
         return (
-            f"dnf install python3-dbus; it is for {_SYSTEM_PYTHON} alone, and this is {sys.executable} ({version}): "
-            f"install fwfeed with {_SYSTEM_PYTHON}"
+            f"the virtual environment {sys.prefix} does not see the system's packages: make it anew, with {make}, "
+            "and install fwfeed into it again"
         )
-    if sys.prefix != sys.base_prefix and "include-system-site-packages = true" not in _pyvenv_cfg():
-        return (
-            f"the virtual environment {sys.prefix} does not see the system's packages: make it anew, with "
-            f"{_SYSTEM_PYTHON} -m venv --clear --system-site-packages {sys.prefix}, and install fwfeed into it again"
-        )
-    return "dnf install python3-dbus"
-
-
-def _pyvenv_cfg() -> str:
-    try:
-        return (Path(sys.prefix) / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").lower()
-    except OSError:
-        return ""
+    return (
+        f"dnf install python3-dbus; it is for {access.SYSTEM_PYTHON} alone, and this is {sys.executable} "
+        f"({sys.version_info.major}.{sys.version_info.minor}): install fwfeed with {access.SYSTEM_PYTHON}"
+    )
 
 
 def kernel_set(name: str, family: Family) -> Ranges | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import requests.utils
 
+from fwfeed import access
 from fwfeed.errors import printable
 
 
@@ -40,7 +42,9 @@ class Proxy:
         if re.search(r"\b403\b", reason):
             return f"have the proxy let it through; {self.around}"
         if "SOCKS" in reason:
-            return f"dnf install python3-pysocks, or name a proxy for HTTP; {self.around}"
+            here = access.sees_systems_packages()
+            install = "dnf install python3-pysocks" if here else f"{sys.executable} -m pip install pysocks"
+            return f"{install}, or name a proxy for HTTP; {self.around}"
         return f"see that {self.variable} is http://HOST:PORT, and that a proxy for HTTP answers there; {self.around}"
 
 

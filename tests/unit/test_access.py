@@ -16,6 +16,7 @@ import pytest
 
 from fwfeed import access, firewalld, process, reporting
 from fwfeed.errors import FwfeedError
+from fwfeed.fetch.proxy import Proxy
 from fwfeed.ledger import schema
 from fwfeed.store import delegations
 from tests import needs
@@ -108,19 +109,50 @@ def made(open_folder: Path) -> World:
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
+def become(
+    prefix: Path | str, base: str, monkeypatch: pytest.MonkeyPatch, folder: Path, system: str = f"python{VERSION}"
+) -> None:
+    """Be a Python with this prefix and base, where the system's python3 leads to `system`."""
+    (folder / "python3").symlink_to(system)
+    monkeypatch.setattr(access, "SYSTEM_PYTHON", folder / "python3")
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.setattr(sys, "base_prefix", base)
+
+
 def bindings_missing(
     prefix: Path, base: str, monkeypatch: pytest.MonkeyPatch, folder: Path, system: str = f"python{VERSION}"
 ) -> str:
-    """Return the way out for a Python with this prefix and base, where the system's python3 leads to `system`."""
-    (folder / "python3").symlink_to(system)
-    monkeypatch.setattr(firewalld, "_SYSTEM_PYTHON", folder / "python3")
+    become(prefix, base, monkeypatch, folder, system)
     monkeypatch.setitem(sys.modules, "dbus", None)
-    monkeypatch.setattr(sys, "prefix", str(prefix))
-    monkeypatch.setattr(sys, "base_prefix", base)
     with pytest.raises(FwfeedError) as caught:
         firewalld.connect()
     assert caught.value.message == "the Python bindings for D-Bus are missing"
     return caught.value.way_out
+
+
+@pytest.mark.parametrize(
+    ("prefix", "base", "sees", "dnf"),
+    [
+        ("/usr", "/usr", "", True),
+        ("", "/usr", "true", True),
+        ("", "/usr", "false", False),
+        ("/opt/python", "/opt/python", "", False),
+        ("", "/opt/python", "true", False),
+    ],
+)
+def test_what_socks_needs_is_installed_where_this_python_sees_it(
+    prefix: str,
+    base: str,
+    sees: str,
+    dnf: bool,  # noqa: FBT001 - a parameter of the test's
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "pyvenv.cfg").write_text(f"include-system-site-packages = {sees}\n")
+    become(prefix or tmp_path, base, monkeypatch, tmp_path)
+    told = Proxy("https_proxy", "socks5://192.0.2.1:1080").way_out("Missing dependencies for SOCKS support.")
+    install = "dnf install python3-pysocks" if dnf else f"{sys.executable} -m pip install pysocks"
+    assert told.startswith(f"{install}, or name a proxy for HTTP; ")
 
 
 def of_another(folder: Path) -> str:
