@@ -30,7 +30,7 @@ from fwfeed.preview import preview as preview_of
 from fwfeed.report.evidence import ROWS, Basis, Hash
 from fwfeed.store import candidates, delegations, files, generations, private
 from fwfeed.tally import Tally, milliseconds, moment
-from fwfeed.traffic import NOWHERE, PAIRS, Activity, Gathered, Lore, Place, Traffic, Window, gather
+from fwfeed.traffic import NOWHERE, PAIRS, Activity, Gathered, Lore, Note, Place, Traffic, Window, gather
 from fwfeed.traffic.summary import summarize
 
 _JOURNAL = "journal"
@@ -153,7 +153,7 @@ def preview(config: Config, *, now: datetime, since: timedelta) -> Preview:
         refuses=config.outbound.action.refuses,
         forwarded=config.outbound.forwarded,
         allowed=config.apply.always_allow,
-        remarks=tuple(remarks),
+        remarks=tuple(note.english for note in remarks),
     )
 
 
@@ -231,12 +231,13 @@ def _window(now: datetime, since: timedelta, begins: datetime | None) -> Window:
     return Window(start.replace(minute=0, second=0, microsecond=0), now, begins, whole)
 
 
-def _candidate(state: Path) -> tuple[Candidate | None, list[str]]:
+def _candidate(state: Path) -> tuple[Candidate | None, list[Note]]:
     """Return the candidate and remarks: a report is still worth having where it is damaged."""
     try:
         return candidates.find(state), []
     except FwfeedError as error:
-        return None, [f"{error.message}; {error.way_out}"]
+        said = f"{error.message}; {error.way_out}"
+        return None, [Note(said, f"候補を読み込めません: {said}")]
 
 
 def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozenset[tuple[str, str, str, bool]]:
@@ -255,14 +256,19 @@ def _before(ledger: Ledger, gathered: Gathered, yesterday: datetime) -> frozense
     )
 
 
-def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Place]:
+def _places(state: Path, gathered: Gathered, remarks: list[Note]) -> dict[str, Place]:
     counts = gathered.addresses
     if gathered.unnamed:
         told = f"{PAIRS:,} addresses and ports are told apart; {gathered.unnamed:,} connections were to others"
-        remarks.append(f"{told}: a shorter --since has fewer")
+        told_ja = f"区別したアドレスとポートは {PAIRS:,} 組で、ほかに {gathered.unnamed:,} 件の接続があります"
+        ja = f"{told_ja}。--since を短くすると減ります。"
+        remarks.append(Note(f"{told}: a shorter --since has fewer", ja))
     asked = counts if len(counts) <= _PLACES else sorted(counts, key=lambda address: -counts[address])[:_PLACES]
     if len(asked) < len(counts):
-        remarks.append(f"countries are of the {_PLACES:,} busiest of {len(counts):,} addresses alone")
+        told = f"countries are of the {_PLACES:,} busiest of {len(counts):,} addresses alone"
+        remarks.append(
+            Note(told, f"国は、全 {len(counts):,} アドレスのうち接続の多い {_PLACES:,} アドレスのみの集計です。")
+        )
     parsed = ((address, *_parsed(address)) for address in sorted(asked))
     sound = [(address, number, family) for address, number, family in parsed if number is not None]
     places = {
@@ -275,7 +281,8 @@ def _places(state: Path, gathered: Gathered, remarks: list[str]) -> dict[str, Pl
     try:
         found = delegations.lookups(delegations.path(state), ((number, family) for _address, number, family in sound))
     except FwfeedError as error:
-        remarks.append(f"countries are not known: {error.message}; {error.way_out}")
+        reason = f"{error.message}; {error.way_out}"
+        remarks.append(Note(f"countries are not known: {reason}", f"国は不明です: {reason}"))
         return places
     for (address, number, family), rows in zip(sound, found, strict=True):
         if rows:

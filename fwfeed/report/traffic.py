@@ -44,7 +44,7 @@ def traffic_lines(traffic: Traffic, zone: tzinfo, top: int = TOP) -> Iterator[st
     if traffic.begins is None:
         yield f"{span}:"
         yield from EMPTY
-        yield from map(printable, traffic.remarks)
+        yield from (printable(remark.english) for remark in traffic.remarks)
         return
     yield f"foreign connections, {span}"
     forwarded = traffic.counts[Direction.FORWARDED]
@@ -70,7 +70,7 @@ def traffic_lines(traffic: Traffic, zone: tzinfo, top: int = TOP) -> Iterator[st
         yield f"  {numbered(traffic.news, 'destination', 'destinations')} new since yesterday"
         if traffic.begins > traffic.since and not traffic.whole:
             yield f"  the ledger begins at {local_text(traffic.begins, zone)}"
-    yield from (f"  {printable(remark)}" for remark in traffic.remarks)
+    yield from (f"  {printable(remark.english)}" for remark in traffic.remarks)
     if traffic.countries:
         yield from ("", "countries")
         yield from _country_lines(traffic.countries[:top], traffic.left)
@@ -185,7 +185,7 @@ def traffic_json(traffic: Traffic) -> dict[str, Any]:
             }
             for hour in traffic.hours
         ],
-        "remarks": list(traffic.remarks),
+        "remarks": [remark.english for remark in traffic.remarks],
     }
 
 

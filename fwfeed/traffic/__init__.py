@@ -207,6 +207,14 @@ class Hour:
     lost: int
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a report says of itself, not yet printable; what failed, and why, is in English in both languages."""
+
+    english: str
+    japanese: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """What a report says. `begins` is when the ledger does, None where it is empty; `whole`: it is of all of it.
@@ -233,7 +241,7 @@ class Traffic:
     ipset: str
     sources: tuple[Source, ...]
     compiled: datetime | None
-    remarks: tuple[str, ...]
+    remarks: tuple[Note, ...]
     only_log: str | None
 
     @property
@@ -276,5 +284,5 @@ class Lore:
     ipset: str = "JP"
     sources: tuple[Source, ...] = ()
     compiled: datetime | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Note, ...] = ()
     only_log: str | None = None

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from fwfeed.flow import Direction, Sent
 from fwfeed.model import Source
 from fwfeed.tally import HOUR, Tally, moment
-from fwfeed.traffic import Gathered, Lore, Place, Traffic, Window, gather
+from fwfeed.traffic import Gathered, Lore, Note, Place, Traffic, Window, gather
 from fwfeed.traffic.summary import summarize
 from tests.unit.flows import NOW, counted
 
@@ -86,7 +86,7 @@ def traffic(
             ),
         ),
         compiled=NOW - timedelta(hours=4),
-        remarks=tuple(remarks),
+        remarks=tuple(Note(each, each) for each in remarks),
         only_log=only_log,
     )
     begins = min((each.flow.at for each in flows), default=None)

@@ -26,6 +26,7 @@ from fwfeed.ledger import Ledger, path
 from fwfeed.report.evidence import Basis, evidence, inert
 from fwfeed.report.page import page
 from fwfeed.report.traffic import traffic_json, traffic_lines
+from fwfeed.store import delegations
 from fwfeed.traffic import Traffic
 from tests.unit.builders import World, remarks, snapshot, world
 from tests.unit.flows import NOW, record, sender, sent, week
@@ -319,6 +320,7 @@ def test_a_scan_is_summed_up_by_program_beyond_what_is_told_apart(
     assert sum(each["count"] for each in value["destinations"] if not each["address"]) == 2 + 50 + 2 - 4
     assert "addresses and ports are told apart; 50 connections were to others" in value["remarks"][0]
     assert "told apart; 50 connections" in place.run("preview").out
+    is_told_in_both(place, "50 connections were to others", "ほかに 50 件の接続")
 
 
 def test_beyond_the_cap_countries_are_of_the_busiest(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +333,27 @@ def test_beyond_the_cap_countries_are_of_the_busiest(place: World, monkeypatch: 
         "203.0.113.2": False,
     }
     assert "the 1 busiest of 2 addresses" in value["remarks"][0]
+    is_told_in_both(place, "the 1 busiest of 2 addresses", "全 2 アドレスのうち接続の多い 1 アドレス")
+
+
+def test_why_countries_are_not_known_is_told_in_both_languages(place: World) -> None:
+    delegations.path(place.state).write_bytes(b"damaged")
+    is_told_in_both(place, "countries are not known: ", "国は不明です: ")
+
+
+def test_why_the_candidate_is_not_known_is_told_in_both_languages(place: World) -> None:
+    (place.state / "candidate" / "candidate.json").write_text("[1]", encoding="utf-8")
+    is_told_in_both(place, "candidate.json", "候補を読み込めません: ")
+
+
+def is_told_in_both(place: World, english: str, japanese: str) -> None:
+    """Assert that the page has a remark in English, and in Japanese."""
+    file = place.root / "page.html"
+    assert place.run("report", "--html", file).code == 0
+    made = file.read_text(encoding="utf-8")
+    told = made.partition('<ul class="remarks">')[2].partition("</ul>")[0]
+    both = re.findall(r'<span lang="en">(.*?)</span><span lang="ja">(.*?)</span>', told)
+    assert any(english in one and japanese in other for one, other in both), told
 
 
 def test_an_empty_ledger_says_what_to_do() -> None:

@@ -103,7 +103,8 @@ def _empty() -> Iterator[str]:
 def _body(traffic: Traffic, clock: Clock) -> Iterator[str]:
     yield from _figures(traffic)
     if traffic.remarks:
-        yield f'<ul class="remarks">{"".join(f"<li>{text(remark)}</li>" for remark in traffic.remarks)}</ul>\n'
+        told = (both(text(remark.english), text(remark.japanese)) for remark in traffic.remarks)
+        yield f'<ul class="remarks">{"".join(f"<li>{each}</li>" for each in told)}</ul>\n'
     yield from chart(traffic, clock)
     if traffic.countries:
         yield from country_bars(traffic)
