@@ -83,6 +83,7 @@ class Machine:
             "--register=no",
             "--keep-unit",
             "--capability=all",
+            "--timezone=off",  # it has a zone of its own
         ]
         environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         with self.console.open("ab") as console:

@@ -28,7 +28,10 @@ class Root:
         command += ["--releasever=10", f"--repofrompath=local,file://{self.repository}", "--repo=local", *arguments]
         if self.configured:
             command.append("--repo=fwfeed")
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        for keyring in Path(f"{self.folder}.cache").glob("*/pubring"):  # dnf leaves the agent of each running
+            subprocess.run(["gpgconf", "--homedir", keyring, "--kill", "all"], check=False, timeout=60)
+        return done
 
     def change(self, *arguments: str) -> str:
         """Run dnf, which has to succeed without a scriptlet's complaint; return what it said."""
