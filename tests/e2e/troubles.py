@@ -28,7 +28,7 @@ _CACHE, _STATE, _FIREWALLD = "/var/cache/fwfeed", "/var/lib/fwfeed", "/etc/firew
 _DROP_IN = "/run/systemd/system/fwfeed-refresh.service.d"
 _CLOCK = (
     r"Environment=LD_PRELOAD=$(echo /usr/lib/*/faketime/libfaketimeMT.so.1) "
-    r"\"FAKETIME=1970-01-01 00:03:00\" FAKETIME_DONT_FAKE_MONOTONIC=1"
+    r"\"FAKETIME=1970-01-01 12:03:00\" FAKETIME_DONT_FAKE_MONOTONIC=1"
 )
 _UP = (
     "ip link set DEVICE up; ip -6 address replace {home}/64 dev DEVICE nodad; ip route replace default via {gateway}; "
