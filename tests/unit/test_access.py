@@ -225,7 +225,10 @@ def test_a_ledger_that_is_roots_is_said_to_be(command: str, closed: str, made: W
 def test_what_the_system_refuses_where_nobody_expected_it_is_no_traceback(made: World) -> None:
     closed = made.root / "closed"
     closed.mkdir(mode=0)
-    ended = as_nobody(FWFEED, "--config", made.config, "render", "--output", closed / "x")
+    try:
+        ended = as_nobody(FWFEED, "--config", made.config, "render", "--output", closed / "x")
+    finally:
+        closed.chmod(0o755)  # an ordinary user could not tidy it up
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
         f"fwfeed: {closed}/x: Permission denied\n"
