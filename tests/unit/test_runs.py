@@ -75,7 +75,7 @@ def test_what_was_skipped_is_told_once_with_its_reason_and_in_ci_fails(tmp_path:
 
 
 def test_a_need_is_asked_for_itself() -> None:
-    """Of a child that is left no capability but to read a checkout of somebody else's, and whose user stays who he is."""
+    """Of a child that can only read what is somebody else's, and whose user stays who he is."""
     code = (
         "from tests import needs\n"
         "print(needs.capability('CAP_CHOWN', 'CAP_SETUID'))\n"
